@@ -479,10 +479,12 @@ pub enum Transition {
         /// What it used.
         usage: RunUsage,
     },
-    /// The lease ran out: the holder is gone.
+    /// The holder is gone.
     Lapse {
         /// Retries after which the job fails.
         max_retries: u32,
+        /// Whether the holder is known to be dead, so that its lease need not run out first.
+        holder_is_dead: bool,
     },
 }
 
@@ -613,11 +615,11 @@ impl Job {
                 self.state = next.state;
                 self.add_usage(usage);
             }
-            Transition::Lapse { max_retries } => {
+            Transition::Lapse { max_retries, holder_is_dead } => {
                 let JobState::Running { started_at, lease, cancel_requested_by } = &self.state else {
                     return Err(wrong_state);
                 };
-                if lease.until > now {
+                if lease.until > now && !holder_is_dead {
                     return Err(IllegalTransition::NotLapsed);
                 }
                 let error = format!("worker {} stopped answering while it ran this job", lease.worker);
@@ -744,7 +746,7 @@ mod tests {
         use JobStatus::*;
         type Case = (&'static str, fn() -> Transition, [Option<JobStatus>; 5]);
         // Columns: pending, running, completed, failed, cancelled. `None`: the step is refused.
-        let table: [Case; 9] = [
+        let table: [Case; 10] = [
             ("claim", || claim(1), [Some(Running), None, None, None, None]),
             (
                 "renew",
@@ -761,7 +763,16 @@ mod tests {
                 [None, Some(Cancelled), None, None, None],
             ),
             ("release", || finish(1, JobOutcome::Released), [None, Some(Pending), None, None, None]),
-            ("lapse early", || Transition::Lapse { max_retries: 3 }, [None, None, None, None, None]),
+            (
+                "lapse of a dead holder",
+                || Transition::Lapse { max_retries: 3, holder_is_dead: true },
+                [None, Some(Pending), None, None, None],
+            ),
+            (
+                "lapse early",
+                || Transition::Lapse { max_retries: 3, holder_is_dead: false },
+                [None, None, None, None, None],
+            ),
         ];
         for (name, transition, expected) in table {
             for (from, expected) in JobStatus::ALL.into_iter().zip(expected) {
@@ -798,7 +809,8 @@ mod tests {
     fn a_lapsed_lease_frees_the_job_and_refuses_the_old_holder() {
         let mut job = job(JobStatus::Running);
 
-        job.apply(Transition::Lapse { max_retries: 3 }, at(LEASE_SECS)).expect("the lease ran out");
+        job.apply(Transition::Lapse { max_retries: 3, holder_is_dead: false }, at(LEASE_SECS))
+            .expect("the lease ran out");
         job.apply(claim(LEASE_SECS), at(LEASE_SECS)).expect("it can be claimed again");
 
         assert_eq!(job.apply(finish(1, completed()), at(40)), Err(IllegalTransition::LostLease));
@@ -815,7 +827,8 @@ mod tests {
         let mut job = pending();
         for _ in 0..3 {
             job.apply(claim(0), at(0)).expect("claimable");
-            job.apply(Transition::Lapse { max_retries: 2 }, at(LEASE_SECS)).expect("lapsed");
+            job.apply(Transition::Lapse { max_retries: 2, holder_is_dead: false }, at(LEASE_SECS))
+                .expect("lapsed");
             // The next claim happens at the same moment, so that the test needs no second clock.
             if let JobState::Pending { not_before, .. } = &mut job.state {
                 *not_before = None;
@@ -835,7 +848,8 @@ mod tests {
         let mut job = job(JobStatus::Running);
         job.apply(cancel(), at(1)).expect("asked");
 
-        job.apply(Transition::Lapse { max_retries: 3 }, at(LEASE_SECS)).expect("lapsed");
+        job.apply(Transition::Lapse { max_retries: 3, holder_is_dead: false }, at(LEASE_SECS))
+            .expect("lapsed");
 
         assert_eq!(job.status(), JobStatus::Cancelled);
     }
@@ -889,7 +903,7 @@ mod tests {
                     5 => finish(token, failed(Some(at(time)))),
                     6 => finish(token, JobOutcome::Released),
                     7 => finish(token, JobOutcome::Cancelled),
-                    _ => Transition::Lapse { max_retries: 2 },
+                    _ => Transition::Lapse { max_retries: 2, holder_is_dead: false },
                 };
                 let outcome = job.apply(step, at(time));
                 if let Some(ended) = &ended {
