@@ -121,6 +121,12 @@ error_codes! {
     WaitTimedOut = "WAIT_TIMED_OUT", 504, 4;
     /// Something broke here; details are in the server's log.
     Internal = "INTERNAL", 500, 1;
+    /// A client could not reach the server. Servers do not send it.
+    ServerUnreachable = "SERVER_UNREACHABLE", 502, 1;
+    /// What answered a client does not speak our API, or another version of it. Servers do not send it.
+    UnexpectedAnswer = "UNEXPECTED_ANSWER", 502, 1;
+    /// The job that a client waited for failed or was cancelled. Servers do not send it.
+    JobFailed = "JOB_FAILED", 424, 1;
 }
 
 impl fmt::Display for ErrorCode {
