@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced: a Docker Engine for scripts. Installs Debian's packages when they are missing and starts the daemon when
 # nobody else did; ends only what it started itself.
 #
