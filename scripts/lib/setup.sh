@@ -1,0 +1,113 @@
+# shellcheck shell=bash
+# Sourced after common.sh: what a machine needs to build and test. Each function is quick when nothing is missing.
+#
+#   setup_packages       Debian's packages: git, curl, a C compiler, certificates
+#   setup_rust           cargo, new enough, with rustfmt and clippy
+#   setup_claude         the Claude Code CLI in .cache/, named by CLAW_TEST_CLAUDE
+#   claude_code_version  prints the pinned version of the CLI
+
+ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
+
+# Installs the packages whose commands or files are missing: install_missing COMMAND_OR_FILE=PACKAGE...
+install_missing() {
+    local pair need missing=() root=()
+    for pair in "$@"; do
+        need="${pair%%=*}"
+        case "$need" in
+            /*) [ -e "$need" ] || missing+=("${pair#*=}") ;;
+            *) command -v "$need" >/dev/null 2>&1 || missing+=("${pair#*=}") ;;
+        esac
+    done
+    [ "${#missing[@]}" -gt 0 ] || return 0
+
+    command -v apt-get >/dev/null 2>&1 \
+        || die "missing: ${missing[*]} (Debian's names); install them with this system's package manager and try again"
+    if [ "$(id -u)" -ne 0 ]; then
+        command -v sudo >/dev/null 2>&1 || die "missing: ${missing[*]}; as root: apt-get install ${missing[*]}"
+        root=(sudo)
+    fi
+    say "    installing ${missing[*]}"
+    local log
+    log="$(mktemp)"
+    # The timeout is inside of sudo, which otherwise could not ask for a password on the terminal.
+    if ! { "${root[@]}" timeout 300 apt-get update \
+        && "${root[@]}" timeout 900 env DEBIAN_FRONTEND=noninteractive \
+            apt-get install --yes --no-install-recommends "${missing[@]}"; } </dev/null >"$log" 2>&1; then
+        tail -n 20 "$log" >&2
+        rm -f "$log"
+        die "could not install ${missing[*]}; the lines above say why"
+    fi
+    rm -f "$log"
+}
+
+setup_packages() {
+    install_missing git=git curl=curl cc=build-essential pgrep=procps setsid=util-linux \
+        /etc/ssl/certs/ca-certificates.crt=ca-certificates
+}
+
+# Whether version $1 is at least version $2.
+at_least() {
+    [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]
+}
+
+setup_rust() {
+    local needed found
+    needed="$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' "$ROOT/Cargo.toml")"
+    if ! command -v cargo >/dev/null 2>&1 && [ -x "${CARGO_HOME:-$HOME/.cargo}/bin/cargo" ]; then
+        export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
+    fi
+    command -v cargo >/dev/null 2>&1 || die "Rust $needed or newer is missing; install it as https://rustup.rs says, then try again"
+    found="$(cargo --version | cut -d' ' -f2)"
+    at_least "${found%%-*}" "$needed" \
+        || die "Rust $needed or newer is needed and this is $found; with rustup: rustup update stable && rustup default stable"
+}
+
+setup_rust_tools() {
+    local tool
+    for tool in fmt clippy; do
+        cargo "$tool" --version >/dev/null 2>&1 && continue
+        say "    installing cargo $tool"
+        if ! command -v rustup >/dev/null 2>&1 || ! timeout 300 rustup component add rustfmt clippy >&2; then
+            die "cargo $tool is missing; with rustup: rustup component add rustfmt clippy"
+        fi
+    done
+}
+
+# The one place that names the version is the sandbox image's Dockerfile.
+claude_code_version() {
+    sed -n 's/^ARG CLAUDE_CODE_VERSION=//p' "$ROOT/images/sandbox/Dockerfile"
+}
+
+# The CLI that tests run outside a container is the same as the one in the sandbox image: one self-contained file.
+setup_claude() {
+    if [ -n "${CLAW_TEST_CLAUDE:-}" ]; then
+        [ -x "$CLAW_TEST_CLAUDE" ] || die "CLAW_TEST_CLAUDE is $CLAW_TEST_CLAUDE, which is no program; unset it to fetch the CLI"
+        export CLAW_TEST_CLAUDE
+        return 0
+    fi
+    local version platform folder draft package
+    version="$(claude_code_version)"
+    case "$(uname -m)" in
+        x86_64) platform=linux-x64 ;;
+        aarch64) platform=linux-arm64 ;;
+        *) die "there is no Claude Code CLI for $(uname -m)" ;;
+    esac
+    folder="$ROOT/.cache/claude-code/$version"
+    export CLAW_TEST_CLAUDE="$folder/claude"
+    [ ! -x "$CLAW_TEST_CLAUDE" ] || return 0
+
+    install_missing npm=npm
+    say "    fetching Claude Code $version"
+    mkdir -p "$folder"
+    draft="$(mktemp -d "$folder/draft.XXXXXX")"
+    package="@anthropic-ai/claude-code-$platform"
+    # No scripts of the package run; its binary needs none, and no Node.js either.
+    if ! timeout 600 npm install --prefix "$draft" --no-save --ignore-scripts --no-audit --no-fund --loglevel=error \
+        "$package@$version" </dev/null >&2; then
+        rm -rf "$draft"
+        die "could not fetch $package@$version with npm; set CLAW_TEST_CLAUDE to a claude binary to go on without"
+    fi
+    chmod 0755 "$draft/node_modules/$package/claude"
+    mv "$draft/node_modules/$package/claude" "$CLAW_TEST_CLAUDE"
+    rm -rf "$draft"
+}
