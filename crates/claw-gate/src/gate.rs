@@ -1,0 +1,215 @@
+//! The gate itself: from a credential to an actor, and from an actor to a verdict.
+
+use std::{
+    net::IpAddr,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use claw_core::{
+    Action, Actor, Clock, Decision, Principal, Resource, Role, Scope, Secret, Timestamp, decide,
+};
+use claw_store::Documents;
+
+use crate::{
+    GateError,
+    keys::{KeyRecord, LastUsed},
+    limit::Limits,
+    password::Passwords,
+    people::UserRecord,
+    records::Records,
+    setup_token::SetupToken,
+    token::{self, TokenHash},
+};
+
+/// What the gate needs to know from the configuration.
+#[derive(Clone, Debug)]
+pub struct GateConfig {
+    /// The installation's own token (`CLAW_API_TOKEN`): may do everything, good from the first start.
+    pub api_token: Option<Secret>,
+    /// The folder in which the setup token is kept until it is used.
+    pub data_dir: PathBuf,
+}
+
+/// What a request came with.
+#[derive(Clone, Debug)]
+pub enum Credential {
+    /// The value of `X-API-Key`: an API key or the installation's token.
+    ApiKey(Secret),
+    /// The value behind `Authorization: Bearer`: the same two.
+    Bearer(Secret),
+    /// The value of the session cookie.
+    Session(Secret),
+    /// Nothing.
+    None,
+}
+
+/// Who is asking and may they. Cheap to clone; clones share everything.
+#[derive(Clone)]
+pub struct Gate {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) records: Records,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) started_at: Timestamp,
+    pub(crate) api_token: Option<TokenHash>,
+    pub(crate) setup_token: SetupToken,
+    /// Set once a key or user was seen, which saves the look on each request. Never goes back: the last way in
+    /// cannot be removed.
+    pub(crate) set_up: AtomicBool,
+    pub(crate) passwords: Passwords,
+    pub(crate) limits: Limits,
+    pub(crate) last_used: LastUsed,
+    /// Makes changes to who is an administrator one at a time, so that two of them cannot each leave the other as
+    /// the last way in. Holds inside one server only.
+    pub(crate) ways_in: tokio::sync::Mutex<()>,
+}
+
+impl Gate {
+    /// Returns a gate over the documents. [`Gate::start`] comes next.
+    ///
+    /// # Errors
+    ///
+    /// [`GateError::WeakApiToken`] if the installation's token is too short to be one.
+    pub fn new(
+        config: GateConfig,
+        documents: Arc<dyn Documents>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, GateError> {
+        let inner = Inner {
+            records: Records::new(documents),
+            started_at: whole_seconds(clock.now()),
+            api_token: config.api_token.as_ref().map(token::check_api_token).transpose()?,
+            setup_token: SetupToken::in_folder(&config.data_dir),
+            set_up: AtomicBool::new(false),
+            passwords: Passwords::new(),
+            limits: Limits::new(&clock),
+            last_used: LastUsed::default(),
+            ways_in: tokio::sync::Mutex::new(()),
+            clock,
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Tells who is asking.
+    ///
+    /// `client` is the address that wrong credentials are counted against. A right one is let in even when its
+    /// address has many failures, since many clients may share an address.
+    ///
+    /// # Errors
+    ///
+    /// [`GateError::SetupRequired`] before the first key or user exists, whatever was sent;
+    /// [`GateError::ApiKeyRequired`] if nothing was sent; [`GateError::InvalidKey`] for anything unknown, revoked or
+    /// expired; [`GateError::RateLimited`] instead of the latter after too many; [`GateError::Store`] if the store
+    /// does not answer.
+    pub async fn authenticate(&self, credential: Credential, client: IpAddr) -> Result<Actor, GateError> {
+        match credential {
+            Credential::ApiKey(secret) | Credential::Bearer(secret) if !secret.expose().is_empty() => {
+                if self.is_api_token(&secret) {
+                    return Ok(Actor::new(Principal::Token, "installation token", [Scope::All]));
+                }
+                self.require_set_up().await?;
+                match self.actor_by_key(&secret).await? {
+                    Some(actor) => Ok(actor),
+                    None => Err(self.refused(client, GateError::InvalidKey)),
+                }
+            }
+            Credential::Session(cookie) if !cookie.expose().is_empty() => {
+                self.require_set_up().await?;
+                // Not counted: browsers go on sending an expired cookie, and must learn that it has expired.
+                self.actor_by_session(&cookie).await?.ok_or(GateError::InvalidKey)
+            }
+            Credential::ApiKey(_) | Credential::Bearer(_) | Credential::Session(_) | Credential::None => {
+                self.require_set_up().await?;
+                Err(GateError::ApiKeyRequired)
+            }
+        }
+    }
+
+    /// Tells whether `actor` may do `action` to `resource`. Every use case asks before it touches anything.
+    ///
+    /// # Errors
+    ///
+    /// [`GateError::ScopeMissing`]; [`GateError::NotTheirs`], which callers turn into their own "does not exist".
+    pub fn permit(&self, actor: &Actor, action: Action, resource: &Resource) -> Result<(), GateError> {
+        match decide(actor, action, resource) {
+            Decision::Allow => Ok(()),
+            Decision::ScopeMissing(scope) => Err(denied(actor, action, GateError::ScopeMissing(scope))),
+            Decision::NotTheirs => Err(denied(actor, action, GateError::NotTheirs)),
+        }
+    }
+
+    /// Like [`Gate::permit`] for what only administrators do: a key must have the role as well as the scope, so that
+    /// an agent with every scope still cannot hand out power.
+    pub(crate) async fn permit_administrator(&self, actor: &Actor, action: Action) -> Result<(), GateError> {
+        self.permit(actor, action, &Resource::Any)?;
+        let administrator = match &actor.principal {
+            Principal::Key(id) => {
+                let key = self.inner.records.first_of::<KeyRecord>(actor.owner()).await?;
+                let key = key.filter(|key| key.record.id.to_string() == *id);
+                // Revoked since the request began.
+                key.ok_or(GateError::InvalidKey)?.record.role == Role::Admin
+            }
+            Principal::User(name) => {
+                let user = self.inner.records.get::<UserRecord>(name).await?;
+                user.ok_or(GateError::InvalidKey)?.record.role == Role::Admin
+            }
+            Principal::Token | Principal::System => true,
+        };
+        if administrator { Ok(()) } else { Err(denied(actor, action, GateError::AdminRequired)) }
+    }
+
+    /// Returns the error for a wrong credential, or for one too many of them.
+    pub(crate) fn refused(&self, client: IpAddr, error: GateError) -> GateError {
+        match self.inner.limits.wrong_credential(client) {
+            Ok(()) => {
+                tracing::warn!(%client, reason = %error, "a credential was refused");
+                error
+            }
+            // Not logged: the log must not grow with what a stranger sends.
+            Err(wait) => wait.into(),
+        }
+    }
+
+    fn is_api_token(&self, secret: &Secret) -> bool {
+        self.inner.api_token.is_some_and(|token| token.matches(&TokenHash::of(secret)))
+    }
+
+    /// Tells whether anyone can get in yet.
+    pub(crate) async fn is_set_up(&self) -> Result<bool, GateError> {
+        // Relaxed: nothing else is read on the strength of it.
+        if self.inner.api_token.is_some() || self.inner.set_up.load(Ordering::Relaxed) {
+            return Ok(true);
+        }
+        let records = &self.inner.records;
+        let exists = records.count::<KeyRecord>().await? > 0 || records.count::<UserRecord>().await? > 0;
+        if exists {
+            self.inner.set_up.store(true, Ordering::Relaxed);
+        }
+        Ok(exists)
+    }
+
+    pub(crate) async fn require_set_up(&self) -> Result<(), GateError> {
+        if self.is_set_up().await? { Ok(()) } else { Err(GateError::SetupRequired) }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        whole_seconds(self.inner.clock.now())
+    }
+}
+
+/// Notes a denial. The one place that sees them all.
+fn denied(actor: &Actor, action: Action, error: GateError) -> GateError {
+    tracing::info!(principal = %actor.principal, ?action, reason = %error, "denied");
+    error
+}
+
+/// Cuts to whole seconds: what clients see of keys and users has no fractions.
+fn whole_seconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
+}

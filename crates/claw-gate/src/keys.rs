@@ -1,0 +1,406 @@
+//! API keys: made, found, changed and revoked.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::IpAddr,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use claw_core::{Action, Actor, KeyId, Principal, Resource, Role, Scope, Secret, Timestamp, expand_scopes};
+use claw_store::{Precondition, StoreError};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Credential, Gate, GateError,
+    people::UserRecord,
+    records::{Record, Stored},
+    token::{self, TokenHash},
+};
+
+/// Longest label.
+pub(crate) const MAX_LABEL_CHARS: usize = 100;
+
+/// How often a change is tried again when someone else wrote the same key meanwhile.
+const CHANGE_ATTEMPTS: usize = 5;
+
+/// A key as clients see it: everything but the key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyMeta {
+    /// Its id, a UUID. For callers without a key of their own, `token` or `user:{name}`.
+    pub id: String,
+    /// The last 8 characters of the key, by which people tell keys apart; empty if there is no key.
+    pub key_prefix: String,
+    /// A name for people.
+    pub label: String,
+    /// `admin` or `agent`; `user` for people who are not administrators.
+    pub role: Role,
+    /// What it may do, with `*` and `admin` written out.
+    pub scopes: Vec<Scope>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was last used; the creation time if never.
+    pub last_used_at: Timestamp,
+}
+
+/// Reads scope names as clients send them.
+///
+/// # Errors
+///
+/// [`GateError::UnknownScope`]; [`GateError::ScopesRequired`] if there are none.
+pub fn parse_scopes<S: AsRef<str>>(names: &[S]) -> Result<BTreeSet<Scope>, GateError> {
+    let scopes = names.iter().map(|name| name.as_ref().parse::<Scope>()).collect::<Result<_, _>>()?;
+    require_scopes(&scopes)?;
+    Ok(scopes)
+}
+
+/// A key as stored, under the hash of the key as its id: finding it is one indexed read.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct KeyRecord {
+    pub(crate) id: KeyId,
+    pub(crate) key_prefix: String,
+    pub(crate) label: String,
+    pub(crate) role: Role,
+    pub(crate) scopes: BTreeSet<Scope>,
+    pub(crate) created_at: Timestamp,
+    pub(crate) last_used_at: Timestamp,
+}
+
+impl Record for KeyRecord {
+    const KIND: &'static str = "key";
+
+    fn sort_key(&self) -> String {
+        // Version 7 ids sort by creation.
+        self.id.to_string()
+    }
+
+    fn owner(&self) -> String {
+        owner_of(self.id)
+    }
+}
+
+impl KeyRecord {
+    pub(crate) fn actor(&self) -> Actor {
+        Actor::new(Principal::Key(self.id.to_string()), self.label.clone(), self.scopes.iter().copied())
+    }
+
+    /// Tells whether its holder can give power to others.
+    pub(crate) fn is_way_in(&self) -> bool {
+        self.role == Role::Admin && self.actor().holds(Scope::KeysWrite)
+    }
+}
+
+/// The owner mark under which a key's record is filed: its own, so that it is found by its id in one indexed read.
+fn owner_of(id: KeyId) -> String {
+    Principal::Key(id.to_string()).to_string()
+}
+
+/// When keys were used, until the next time it is written down.
+#[derive(Default)]
+pub(crate) struct LastUsed {
+    // A std mutex: held for a map look-up, never across an await. Holds valid keys only, so it is bounded by them.
+    times: Mutex<HashMap<KeyId, Timestamp>>,
+}
+
+impl LastUsed {
+    fn note(&self, key: KeyId, now: Timestamp) {
+        self.lock().insert(key, now);
+    }
+
+    fn of(&self, key: KeyId) -> Option<Timestamp> {
+        self.lock().get(&key).copied()
+    }
+
+    pub(crate) fn forget(&self, key: KeyId) {
+        self.lock().remove(&key);
+    }
+
+    pub(crate) fn take(&self) -> HashMap<KeyId, Timestamp> {
+        std::mem::take(&mut *self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<KeyId, Timestamp>> {
+        self.times.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Gate {
+    /// Makes a key and returns it; it cannot be shown again. An empty label becomes the role's name.
+    ///
+    /// # Errors
+    ///
+    /// [`GateError::ScopeMissing`] without `keys:write`; [`GateError::AdminRequired`]; [`GateError::ScopeEscalation`]
+    /// for a scope that `actor` does not hold; [`GateError::ScopesRequired`]; [`GateError::InvalidRole`];
+    /// [`GateError::InvalidLabel`].
+    pub async fn create_key(
+        &self,
+        actor: &Actor,
+        label: &str,
+        scopes: BTreeSet<Scope>,
+        role: Role,
+    ) -> Result<(Secret, KeyMeta), GateError> {
+        self.permit_administrator(actor, Action::KeysManage).await?;
+        let (key, record) = self.new_key(label, scopes, role)?;
+        require_held(actor, &record.scopes)?;
+        self.store_new_key(&key, &record).await?;
+        tracing::info!(key.id = %record.id, role = role.as_str(), by = %actor.principal, "a key was made");
+        Ok((key, self.meta(&record)))
+    }
+
+    /// Returns all keys in order of creation.
+    ///
+    /// # Errors
+    ///
+    /// [`GateError::ScopeMissing`] without `keys:write`; [`GateError::AdminRequired`].
+    pub async fn list_keys(&self, actor: &Actor) -> Result<Vec<KeyMeta>, GateError> {
+        self.permit_administrator(actor, Action::KeysManage).await?;
+        let keys = self.inner.records.all::<KeyRecord>().await?;
+        Ok(keys.iter().map(|key| self.meta(&key.record)).collect())
+    }
+
+    /// Changes a key's label or scopes, up or down, with effect on its next request.
+    ///
+    /// # Errors
+    ///
+    /// As [`Gate::create_key`]; [`GateError::KeyNotFound`]; [`GateError::LastWayIn`] if nobody could manage keys
+    /// afterwards.
+    pub async fn update_key(
+        &self,
+        actor: &Actor,
+        id: KeyId,
+        label: Option<&str>,
+        scopes: Option<BTreeSet<Scope>>,
+    ) -> Result<KeyMeta, GateError> {
+        self.permit_administrator(actor, Action::KeysManage).await?;
+        if let Some(scopes) = &scopes {
+            require_scopes(scopes)?;
+        }
+        let record = self
+            .change_key(id, GateError::KeyNotFound(id), |record| {
+                if let Some(label) = label {
+                    record.label = clean_label(label, record.role)?;
+                }
+                if let Some(scopes) = &scopes {
+                    // What the key has it may keep; what is added must be the actor's to give.
+                    require_held(actor, scopes.difference(&record.scopes))?;
+                    record.scopes.clone_from(scopes);
+                }
+                Ok(())
+            })
+            .await?;
+        tracing::info!(key.id = %id, by = %actor.principal, "a key was changed");
+        Ok(self.meta(&record))
+    }
+
+    /// Revokes a key: it is refused from its next request on.
+    ///
+    /// # Errors
+    ///
+    /// [`GateError::ScopeMissing`] without `keys:write`; [`GateError::AdminRequired`];
+    /// [`GateError::CannotRevokeSelf`]; [`GateError::UnknownKeyToRevoke`]; [`GateError::LastWayIn`].
+    pub async fn revoke_key(&self, actor: &Actor, id: KeyId) -> Result<(), GateError> {
+        self.permit_administrator(actor, Action::KeysManage).await?;
+        if actor.principal == Principal::Key(id.to_string()) {
+            return Err(GateError::CannotRevokeSelf);
+        }
+        let _one_at_a_time = self.inner.ways_in.lock().await;
+        let key = self.key_by_id(id).await?.ok_or(GateError::UnknownKeyToRevoke(id))?;
+        if key.record.is_way_in() {
+            self.require_other_way_in(&key.record.actor().principal).await?;
+        }
+        if !self.inner.records.delete::<KeyRecord>(&key.id).await? {
+            return Err(GateError::UnknownKeyToRevoke(id));
+        }
+        self.inner.last_used.forget(id);
+        tracing::info!(key.id = %id, by = %actor.principal, "a key was revoked");
+        Ok(())
+    }
+
+    /// Returns the caller's own key. People and the installation's token get the same description of themselves, so
+    /// that clients need not care what they were given.
+    ///
+    /// # Errors
+    ///
+    /// [`GateError::InvalidKey`] if it was revoked meanwhile.
+    pub async fn own_key(&self, actor: &Actor) -> Result<KeyMeta, GateError> {
+        self.permit(actor, Action::OwnKey, &Resource::Any)?;
+        let (role, created_at, last_used_at) = match &actor.principal {
+            Principal::Key(_) => {
+                let key = self.inner.records.first_of::<KeyRecord>(actor.owner()).await?;
+                return Ok(self.meta(&key.ok_or(GateError::InvalidKey)?.record));
+            }
+            Principal::User(name) => {
+                let user = self.inner.records.get::<UserRecord>(name).await?;
+                let user = user.ok_or(GateError::InvalidKey)?.record;
+                (user.role, user.created_at, self.now())
+            }
+            Principal::Token | Principal::System => (Role::Admin, self.inner.started_at, self.now()),
+        };
+        Ok(KeyMeta {
+            id: actor.owner(),
+            key_prefix: String::new(),
+            label: actor.label.clone(),
+            role,
+            scopes: expand_scopes(&actor.scopes),
+            created_at,
+            last_used_at,
+        })
+    }
+
+    /// Lowers the scopes of the caller's own key, which any key may do.
+    ///
+    /// # Errors
+    ///
+    /// [`GateError::ScopeEscalation`] for a scope the key does not hold; [`GateError::ScopesRequired`];
+    /// [`GateError::LastWayIn`] if nobody could manage keys afterwards; [`GateError::NoOwnKey`] if the caller did not
+    /// come with a key.
+    pub async fn lower_own_scopes(
+        &self,
+        actor: &Actor,
+        scopes: BTreeSet<Scope>,
+    ) -> Result<KeyMeta, GateError> {
+        self.permit(actor, Action::OwnKey, &Resource::Any)?;
+        let Principal::Key(id) = &actor.principal else { return Err(GateError::NoOwnKey) };
+        let id = id.parse::<KeyId>().map_err(|_not_ours| GateError::InvalidKey)?;
+        require_scopes(&scopes)?;
+        let record = self
+            .change_key(id, GateError::InvalidKey, |record| {
+                // Against what the key holds now, which may be less than when the request began.
+                require_held(&record.actor(), &scopes)?;
+                record.scopes.clone_from(&scopes);
+                Ok(())
+            })
+            .await?;
+        tracing::info!(key.id = %id, "a key lowered its own scopes");
+        Ok(self.meta(&record))
+    }
+
+    /// Tells whose key this is, for whoever holds it. The installation's token counts as a key.
+    ///
+    /// # Errors
+    ///
+    /// [`GateError::InvalidKey`], also before set-up; [`GateError::RateLimited`] after too many; [`GateError::Store`].
+    pub async fn verify(&self, key: Secret, client: IpAddr) -> Result<KeyMeta, GateError> {
+        match self.authenticate(Credential::ApiKey(key), client).await {
+            Ok(actor) => self.own_key(&actor).await,
+            Err(GateError::SetupRequired | GateError::ApiKeyRequired) => {
+                Err(self.refused(client, GateError::InvalidKey))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(crate) async fn actor_by_key(&self, key: &Secret) -> Result<Option<Actor>, GateError> {
+        if !token::is_key(key) {
+            return Ok(None);
+        }
+        let hash = TokenHash::of(key);
+        let Some(found) = self.inner.records.get::<KeyRecord>(&hash.hex()).await? else { return Ok(None) };
+        // The look-up is by a hash that a stranger cannot steer; comparing again keeps this true whatever the
+        // engine's idea of equal ids is.
+        if !hash.matches_hex(&found.id) {
+            return Ok(None);
+        }
+        self.inner.last_used.note(found.record.id, self.now());
+        Ok(Some(found.record.actor()))
+    }
+
+    /// Makes a key without storing it.
+    pub(crate) fn new_key(
+        &self,
+        label: &str,
+        scopes: BTreeSet<Scope>,
+        role: Role,
+    ) -> Result<(Secret, KeyRecord), GateError> {
+        match role {
+            Role::Admin | Role::Agent => {}
+            Role::User => {
+                return Err(GateError::InvalidRole { what: "key", role, expected: "`admin` or `agent`" });
+            }
+        }
+        require_scopes(&scopes)?;
+        let key = token::new_key();
+        let now = self.now();
+        let record = KeyRecord {
+            id: KeyId::new(),
+            key_prefix: token::key_tail(&key),
+            label: clean_label(label, role)?,
+            role,
+            scopes,
+            created_at: now,
+            last_used_at: now,
+        };
+        Ok((key, record))
+    }
+
+    pub(crate) async fn store_new_key(&self, key: &Secret, record: &KeyRecord) -> Result<(), GateError> {
+        let hash = TokenHash::of(key).hex();
+        self.inner.records.put(&hash, record, Precondition::Absent).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn key_by_id(&self, id: KeyId) -> Result<Option<Stored<KeyRecord>>, StoreError> {
+        self.inner.records.first_of::<KeyRecord>(owner_of(id)).await
+    }
+
+    /// Reads, changes and writes back a key, again if someone else wrote it in between.
+    async fn change_key(
+        &self,
+        id: KeyId,
+        missing: GateError,
+        change: impl Fn(&mut KeyRecord) -> Result<(), GateError>,
+    ) -> Result<KeyRecord, GateError> {
+        let _one_at_a_time = self.inner.ways_in.lock().await;
+        for _ in 0..CHANGE_ATTEMPTS {
+            let Some(key) = self.key_by_id(id).await? else { return Err(missing) };
+            let mut record = key.record.clone();
+            change(&mut record)?;
+            if key.record.is_way_in() && !record.is_way_in() {
+                self.require_other_way_in(&record.actor().principal).await?;
+            }
+            match self.inner.records.put(&key.id, &record, Precondition::Version(key.version)).await {
+                Ok(_) => return Ok(record),
+                Err(StoreError::Conflict { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        // Never the document's id, which is the key's hash.
+        Err(StoreError::Conflict { kind: KeyRecord::KIND.into(), id: id.to_string() }.into())
+    }
+
+    pub(crate) fn meta(&self, record: &KeyRecord) -> KeyMeta {
+        let noted = self.inner.last_used.of(record.id);
+        KeyMeta {
+            id: record.id.to_string(),
+            key_prefix: record.key_prefix.clone(),
+            label: record.label.clone(),
+            role: record.role,
+            scopes: expand_scopes(&record.scopes),
+            created_at: record.created_at,
+            last_used_at: noted.map_or(record.last_used_at, |noted| noted.max(record.last_used_at)),
+        }
+    }
+}
+
+fn require_scopes(scopes: &BTreeSet<Scope>) -> Result<(), GateError> {
+    if scopes.is_empty() { Err(GateError::ScopesRequired) } else { Ok(()) }
+}
+
+/// Nobody grants what they do not hold.
+fn require_held<'a>(actor: &Actor, scopes: impl IntoIterator<Item = &'a Scope>) -> Result<(), GateError> {
+    match scopes.into_iter().find(|scope| !actor.holds(**scope)) {
+        Some(scope) => {
+            tracing::info!(principal = %actor.principal, %scope, "denied: a scope was to be granted that is not held");
+            Err(GateError::ScopeEscalation(*scope))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Checks a label; an empty one becomes the role's name.
+fn clean_label(label: &str, role: Role) -> Result<String, GateError> {
+    let label = label.trim();
+    if label.chars().count() > MAX_LABEL_CHARS || label.chars().any(char::is_control) {
+        return Err(GateError::InvalidLabel);
+    }
+    Ok(if label.is_empty() { role.as_str().to_owned() } else { label.to_owned() })
+}

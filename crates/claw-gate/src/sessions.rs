@@ -1,0 +1,159 @@
+//! Sessions: signing in, staying in, signing out.
+
+use std::{net::IpAddr, time::Duration};
+
+use claw_core::{Actor, Secret, Timestamp};
+use claw_store::{Precondition, StoreError};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Gate, GateError, UserView, password,
+    people::{self, UserRecord},
+    records::{Record, Stored},
+    token::{self, TokenHash},
+};
+
+/// How long a session lasts from its sign-in on, used or not.
+pub const SESSION_TTL: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Most sessions of one person at a time; the oldest ends when another begins.
+const SESSIONS_PER_USER: usize = 50;
+
+/// Sessions looked at in one go when expired ones are removed.
+const SWEEP_BATCH: u64 = 200;
+
+/// A session as stored, under the hash of its cookie.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct SessionRecord {
+    username: String,
+    /// The account's own mark: a later account of the same name does not inherit the session.
+    account: String,
+    created_at: Timestamp,
+    expires_at: Timestamp,
+}
+
+impl Record for SessionRecord {
+    const KIND: &'static str = "session";
+
+    fn sort_key(&self) -> String {
+        // Soonest to expire first, digits aligned so that text order is time order.
+        format!("{:020}", self.expires_at.as_millisecond().max(0))
+    }
+
+    fn owner(&self) -> String {
+        people::owner_of(&self.username)
+    }
+}
+
+impl Gate {
+    /// Signs a person in and returns the value of their session cookie, good for [`SESSION_TTL`]. Each sign-in makes
+    /// a new session, so none can be planted beforehand.
+    ///
+    /// # Errors
+    ///
+    /// [`GateError::InvalidLogin`], the same for an unknown name and a wrong password, and at the same price;
+    /// [`GateError::RateLimited`] after too many failures of the account or the address, also for the right password;
+    /// [`GateError::SetupRequired`] before set-up; [`GateError::Store`].
+    pub async fn login(
+        &self,
+        username: &str,
+        password: &Secret,
+        client: IpAddr,
+    ) -> Result<(Secret, UserView), GateError> {
+        self.require_set_up().await?;
+        let attempt = self.inner.limits.login(username, client)?;
+        let user = self.user(username).await?.map(|user| user.record);
+        let sensible = password.expose().len() <= password::MAX_BYTES;
+        let digest = user.as_ref().filter(|_| sensible).map(UserRecord::password);
+        let right = self.inner.passwords.verify(password, digest).await?;
+        let Some(user) = user.filter(|_| right) else {
+            tracing::warn!(%client, "a sign-in failed");
+            return Err(GateError::InvalidLogin);
+        };
+        attempt.succeeded();
+        self.make_room_for_session(&user).await?;
+        let cookie = self.new_session(&user).await?;
+        Ok((cookie, user.view()))
+    }
+
+    /// Ends a session. One that does not exist is as good as ended.
+    ///
+    /// # Errors
+    ///
+    /// [`GateError::Store`] if the store does not answer: the session may still be good.
+    pub async fn logout(&self, cookie: &Secret) -> Result<(), GateError> {
+        self.inner.records.delete::<SessionRecord>(&TokenHash::of(cookie).hex()).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn actor_by_session(&self, cookie: &Secret) -> Result<Option<Actor>, GateError> {
+        let hash = TokenHash::of(cookie);
+        let records = &self.inner.records;
+        let Some(session) = records.get::<SessionRecord>(&hash.hex()).await? else { return Ok(None) };
+        if !hash.matches_hex(&session.id) || session.record.expires_at <= self.inner.clock.now() {
+            // An expired one is removed by the next sweep.
+            return Ok(None);
+        }
+        let user = self.user(&session.record.username).await?;
+        let user = user.filter(|user| user.record.account == session.record.account);
+        Ok(user.map(|user| user.record.actor()))
+    }
+
+    /// Removes all sessions of a person.
+    pub(crate) async fn remove_sessions_of(&self, username: &str) -> Result<(), StoreError> {
+        loop {
+            let sessions = self.sessions_of(username).await?;
+            if sessions.is_empty() {
+                return Ok(());
+            }
+            for session in sessions {
+                self.inner.records.delete::<SessionRecord>(&session.id).await?;
+            }
+        }
+    }
+
+    /// Removes sessions that have expired, and returns how many.
+    pub(crate) async fn sweep_sessions(&self) -> Result<usize, StoreError> {
+        let now = self.inner.clock.now();
+        let mut removed = 0;
+        loop {
+            let sessions = self.inner.records.first::<SessionRecord>(None, SWEEP_BATCH).await?;
+            let expired: Vec<_> =
+                sessions.iter().filter(|session| session.record.expires_at <= now).collect();
+            for session in &expired {
+                self.inner.records.delete::<SessionRecord>(&session.id).await?;
+            }
+            removed += expired.len();
+            // Sorted by expiry: a batch that was not expired throughout was the last.
+            if expired.is_empty() || expired.len() < sessions.len() {
+                return Ok(removed);
+            }
+        }
+    }
+
+    async fn new_session(&self, user: &UserRecord) -> Result<Secret, GateError> {
+        let cookie = token::new_session();
+        let now = self.inner.clock.now();
+        let session = SessionRecord {
+            username: user.username.clone(),
+            account: user.account.clone(),
+            created_at: now,
+            expires_at: now.saturating_add(SESSION_TTL).unwrap_or(now),
+        };
+        self.inner.records.put(&TokenHash::of(&cookie).hex(), &session, Precondition::Absent).await?;
+        Ok(cookie)
+    }
+
+    async fn make_room_for_session(&self, user: &UserRecord) -> Result<(), StoreError> {
+        let sessions = self.sessions_of(&user.username).await?;
+        let surplus = (sessions.len() + 1).saturating_sub(SESSIONS_PER_USER);
+        for session in sessions.iter().take(surplus) {
+            self.inner.records.delete::<SessionRecord>(&session.id).await?;
+        }
+        Ok(())
+    }
+
+    async fn sessions_of(&self, username: &str) -> Result<Vec<Stored<SessionRecord>>, StoreError> {
+        self.inner.records.first(Some(people::owner_of(username)), SWEEP_BATCH).await
+    }
+}
