@@ -66,7 +66,8 @@ docker_require() {
         docker_say "waiting for the daemon that is starting"
     else
         docker_say "starting dockerd (log: $DOCKER_LOG)"
-        dockerd </dev/null >"$DOCKER_LOG" 2>&1 &
+        # A session of its own: Ctrl-C on the terminal must not end it before what still uses it.
+        setsid dockerd </dev/null >"$DOCKER_LOG" 2>&1 &
         DOCKER_STARTED_PID=$!
     fi
     local deadline=$((SECONDS + DOCKER_START_SECONDS))
