@@ -2,3 +2,4 @@
 
 mod docker;
 mod fake_api;
+mod fake_model;
