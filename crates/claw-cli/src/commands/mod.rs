@@ -1,0 +1,18 @@
+//! The commands, one file each: its flags and what it does.
+
+pub(crate) mod cancel;
+pub(crate) mod completions;
+pub(crate) mod config;
+pub(crate) mod delete;
+pub(crate) mod doctor;
+pub(crate) mod key;
+pub(crate) mod list;
+pub(crate) mod logs;
+pub(crate) mod result;
+pub(crate) mod serve;
+pub(crate) mod setup;
+pub(crate) mod status;
+pub(crate) mod submit;
+pub(crate) mod user;
+pub(crate) mod workers;
+pub(crate) mod workspace;

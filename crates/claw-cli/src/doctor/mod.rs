@@ -1,0 +1,90 @@
+//! The checks of `claw doctor`. They ask the real parts, change nothing, and work without a server.
+
+mod local;
+mod server;
+
+use serde::Serialize;
+
+use crate::{context::Context, error::CliError, settings::Overrides};
+
+/// How a check came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Verdict {
+    /// As it should be.
+    Ok,
+    /// Works, but something should be known.
+    Warn,
+    /// Does not work.
+    Fail,
+}
+
+/// One check: what was looked at, what was found, and how to mend it.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Check {
+    pub(crate) name: &'static str,
+    #[serde(rename = "status")]
+    pub(crate) verdict: Verdict,
+    pub(crate) found: String,
+    pub(crate) mend: Option<String>,
+}
+
+impl Check {
+    fn ok(name: &'static str, found: impl Into<String>) -> Self {
+        Self { name, verdict: Verdict::Ok, found: found.into(), mend: None }
+    }
+
+    fn warn(name: &'static str, found: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self { name, verdict: Verdict::Warn, found: found.into(), mend: Some(mend.into()) }
+    }
+
+    fn fail(name: &'static str, found: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self { name, verdict: Verdict::Fail, found: found.into(), mend: Some(mend.into()) }
+    }
+}
+
+/// Runs all checks. What concerns the server's own machine is checked only when the server is meant to be here.
+pub(crate) async fn run(
+    context: &Context,
+    flags: &Overrides,
+    mut on_check: impl FnMut(&str),
+) -> Result<Vec<Check>, CliError> {
+    let url = context.server()?;
+    let mut checks = Vec::new();
+
+    on_check("the server");
+    let (server, client) = server::reachable(context, &url).await?;
+    let is_up = client.is_some();
+    checks.push(server);
+    if let Some(client) = client {
+        on_check("the credential");
+        checks.push(server::credential(context, &url, &client).await?);
+        if !url.is_loopback() {
+            on_check("the server's Docker");
+            checks.push(server::docker(&client).await);
+        }
+    }
+    if !url.is_loopback() {
+        return Ok(checks);
+    }
+
+    let settings = match context.settings(flags) {
+        Ok(settings) => settings,
+        Err(error) => {
+            let mend = "correct it; `claw config sample` prints every setting with its default";
+            checks.push(Check::fail("settings", error.to_string(), mend));
+            return Ok(checks);
+        }
+    };
+    checks.push(Check::ok("settings", format!("data folder {}", settings.server.data_dir.display())));
+    if !is_up {
+        checks.push(local::port(&settings).await);
+    }
+    on_check("Docker");
+    checks.extend(local::docker(&settings).await);
+    on_check("git");
+    checks.push(local::git().await);
+    checks.push(local::model(&settings));
+    checks.push(local::disk(&settings));
+    Ok(checks)
+}

@@ -1,0 +1,116 @@
+//! Checks of the server: is it there, does it know us.
+
+use std::time::Duration;
+
+use claw_client::{Client, ClientError, ServerUrl};
+use claw_core::{Coded, ErrorCode};
+use tokio::time::timeout;
+
+use super::Check;
+use crate::{
+    context::{Context, CredentialSource},
+    error::CliError,
+};
+
+/// A server that takes longer to say that it is there is not well.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// Asks whether the server is there, and returns a client of it if it is.
+pub(super) async fn reachable(
+    context: &Context,
+    url: &ServerUrl,
+) -> Result<(Check, Option<Client>), CliError> {
+    const NAME: &str = "server";
+    let client = match context.client() {
+        Ok(client) => client,
+        Err(error) => {
+            let mend = error.hint().unwrap_or("set CLAW_API_KEY to a key of this server").to_owned();
+            return Ok((Check::fail(NAME, error.to_string(), mend), None));
+        }
+    };
+    let anonymous = client.with_credential(None)?;
+    let found = match timeout(LIMIT, anonymous.health()).await {
+        Ok(Ok(())) => return Ok((Check::ok(NAME, format!("{url} answers")), Some(client))),
+        Ok(Err(error)) => error,
+        Err(_) => {
+            let found = format!("{url} took longer than {} s to answer", LIMIT.as_secs());
+            return Ok((Check::fail(NAME, found, "look at its log, and restart it"), None));
+        }
+    };
+    let check = match (found.code(), url.is_loopback()) {
+        (ErrorCode::ServerUnreachable, true) => {
+            Check::warn(NAME, format!("nothing answers at {url}"), "start it with `claw serve`")
+        }
+        (ErrorCode::ServerUnreachable, false) => {
+            Check::fail(NAME, found.to_string(), "check the address, the network and that the server runs")
+        }
+        _ => Check::fail(
+            NAME,
+            format!("{url} answers, but not as a ClawMachine server: {found}"),
+            "something else may listen there; check the address",
+        ),
+    };
+    Ok((check, None))
+}
+
+/// Asks whether the server knows our credential.
+pub(super) async fn credential(
+    context: &Context,
+    url: &ServerUrl,
+    client: &Client,
+) -> Result<Check, CliError> {
+    const NAME: &str = "credential";
+    let source = match context.credential(url)? {
+        None => match client.setup_status().await {
+            Ok(status) if status.setup_required || !status.has_key => {
+                return Ok(Check::fail(NAME, "the server is not set up yet", "run `claw setup`"));
+            }
+            _ => {
+                let mend = "set CLAW_API_KEY to a key that an administrator made with `claw key create`";
+                return Ok(Check::fail(NAME, "there is none for this server", mend));
+            }
+        },
+        Some((_, CredentialSource::Flag)) => "the one given with --api-key",
+        Some((_, CredentialSource::Variable(name))) => name,
+        Some((_, CredentialSource::Stored)) => "the stored key",
+    };
+    Ok(match client.workers().await {
+        Ok(_) => Check::ok(NAME, format!("{source} is accepted")),
+        // Known to the server, whatever it may not do.
+        Err(error) if error.status() == Some(403) => {
+            Check::ok(NAME, format!("{source} is accepted, with few scopes"))
+        }
+        Err(error) => refused(NAME, source, &error),
+    })
+}
+
+fn refused(name: &'static str, source: &str, error: &ClientError) -> Check {
+    let mend = match error.code() {
+        ErrorCode::SetupRequired => "run `claw setup`",
+        ErrorCode::InvalidKey | ErrorCode::ApiKeyRequired => {
+            "make a new key with `claw key create` and set CLAW_API_KEY to it"
+        }
+        _ => "look at the server's log",
+    };
+    Check::fail(name, format!("{source}: {error}"), mend)
+}
+
+/// Asks a server on another machine about its Docker.
+pub(super) async fn docker(client: &Client) -> Check {
+    const NAME: &str = "docker";
+    match client.docker_status().await {
+        Ok(status) if status.available => {
+            let version = status.server_version.as_deref().unwrap_or("of unknown version");
+            Check::ok(NAME, format!("the server reaches Docker {version}"))
+        }
+        Ok(status) => Check::fail(
+            NAME,
+            format!(
+                "the server does not reach Docker: {}",
+                status.error.as_deref().unwrap_or("no reason given")
+            ),
+            "run `claw doctor` on the server's machine",
+        ),
+        Err(error) => Check::warn(NAME, error.to_string(), "run `claw doctor` on the server's machine"),
+    }
+}

@@ -1,0 +1,110 @@
+//! What goes wrong on the command line, and what to do about it.
+
+use std::io;
+
+use claw_client::ClientError;
+use claw_core::{Coded, ErrorCode};
+
+use crate::settings::SettingsError;
+
+/// A failure with its sentence, its hint and its exit code.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct CliError {
+    code: ErrorCode,
+    message: String,
+    hint: Option<String>,
+    is_broken_pipe: bool,
+}
+
+impl CliError {
+    pub(crate) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), hint: None, is_broken_pipe: false }
+    }
+
+    /// A request that cannot be carried out as it was given.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new(ErrorCode::InvalidRequest, message)
+    }
+
+    pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
+    pub(crate) fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
+    pub(crate) fn exit_code(&self) -> u8 {
+        self.code.exit_code()
+    }
+
+    /// Tells whether the reader of our output went away.
+    pub(crate) fn is_broken_pipe(&self) -> bool {
+        self.is_broken_pipe
+    }
+}
+
+impl Coded for CliError {
+    fn code(&self) -> ErrorCode {
+        self.code
+    }
+}
+
+impl From<ClientError> for CliError {
+    fn from(error: ClientError) -> Self {
+        let hint = match error.retry_after() {
+            Some(pause) => Some(format!("try again in {} s", pause.as_secs())),
+            None => hint_for(error.code()).map(str::to_owned),
+        };
+        Self { hint, ..Self::new(error.code(), error.message()) }
+    }
+}
+
+/// The next step after a refusal of the server.
+fn hint_for(code: ErrorCode) -> Option<&'static str> {
+    match code {
+        ErrorCode::SetupRequired => Some("run `claw setup` to make the first key"),
+        ErrorCode::ApiKeyRequired | ErrorCode::InvalidKey => {
+            Some("set CLAW_API_KEY to a key of this server, or run `claw setup` if it is new")
+        }
+        ErrorCode::InvalidSetupToken => {
+            Some("the token is in the server's log and in the file setup-token of its data folder")
+        }
+        ErrorCode::ScopeRequired => {
+            Some("an administrator can add the scope: `claw key update ID --scope …`")
+        }
+        ErrorCode::AdminRequired => Some("use a key with the role admin"),
+        ErrorCode::ServerUnreachable => {
+            Some("`claw doctor` looks for the reason; --api-url names another server")
+        }
+        ErrorCode::UnexpectedAnswer => Some("check the address given with --api-url or CLAW_API_URL"),
+        ErrorCode::JobNotFound => Some("`claw list` shows the jobs"),
+        ErrorCode::ResultNotFound => Some("`claw status JOB` shows whether the job has ended, and how"),
+        ErrorCode::WorkspaceNotFound => Some("`claw workspace list` shows the workspaces"),
+        ErrorCode::FileNotFound => Some("`claw workspace files WORKSPACE` shows the files"),
+        ErrorCode::KeyNotFound => Some("`claw key list` shows the keys"),
+        ErrorCode::UserNotFound => Some("`claw user list` shows the accounts"),
+        ErrorCode::WaitTimedOut => Some("`claw logs -f JOB` follows it, `claw cancel JOB` ends it"),
+        ErrorCode::UnknownScope => Some("`claw key create --help` lists the scopes"),
+        _ => None,
+    }
+}
+
+impl From<SettingsError> for CliError {
+    fn from(error: SettingsError) -> Self {
+        Self::usage(error.to_string())
+    }
+}
+
+impl From<io::Error> for CliError {
+    fn from(error: io::Error) -> Self {
+        let is_broken_pipe = error.kind() == io::ErrorKind::BrokenPipe;
+        Self { is_broken_pipe, ..Self::new(ErrorCode::Internal, error.to_string()) }
+    }
+}

@@ -1,0 +1,74 @@
+//! The binary `claw`: the client commands of ClawMachine, and the settings of its server.
+//!
+//! Each command is one file under `commands/`. Data goes to standard output, everything else to standard error; the
+//! exit code is 0 for success, 1 for a failure, 2 for something that does not exist, 3 for the wrong state, 4 for a
+//! wait that timed out and 64 for a command line that cannot be understood.
+
+mod cli;
+mod commands;
+mod context;
+mod credentials;
+mod doctor;
+mod error;
+mod ids;
+mod output;
+mod prompt;
+mod render;
+#[expect(dead_code, reason = "the server that reads most settings is wired in later")]
+mod settings;
+mod untrusted;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::{cli::Cli, context::Context, error::CliError, output::Output, settings::Environment};
+
+/// A command line that cannot be understood (`EX_USAGE` of sysexits.h), apart from 2 for "not found".
+const EXIT_USAGE: u8 = 64;
+
+fn main() -> ExitCode {
+    let environment = Environment::capture();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return report_usage(&error),
+    };
+    let output = Output::new(&cli.globals, &environment);
+    let outcome = run(cli, output, environment);
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever read our output has seen enough (`claw list | head`).
+        Err(error) if error.is_broken_pipe() => ExitCode::SUCCESS,
+        Err(error) => {
+            output.error(&error);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn run(cli: Cli, output: Output, environment: Environment) -> Result<(), CliError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let context = Context::new(cli.globals, output, environment);
+    let outcome = runtime.block_on(cli.command.run(&context));
+    // A read of standard input may still sit in a blocking thread; nobody waits for it.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// Prints help and versions to standard output and real mistakes to standard error.
+fn report_usage(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        // Nobody is left to tell if this fails.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    if std::env::args_os().any(|argument| argument == "--json") {
+        let text = error.render().to_string();
+        let message =
+            text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ").trim().to_owned();
+        output::print_json_error(&CliError::usage(message));
+    } else {
+        let _ = error.print();
+    }
+    ExitCode::from(EXIT_USAGE)
+}

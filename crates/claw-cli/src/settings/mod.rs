@@ -1,0 +1,257 @@
+//! Settings of the server: each is defined once here, with its meaning, its variables and its default.
+//!
+//! The macro below makes of one list the typed sections, the table that the sample file is written from, and the
+//! reading of every layer. A value that cannot be used stops the program and names its key, where it came from and
+//! what was expected.
+
+mod environment;
+mod file;
+mod layers;
+mod sample;
+mod value;
+
+use std::{
+    net::SocketAddr,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use claw_core::{NetworkMode, Secret};
+
+pub(crate) use self::{
+    environment::Environment,
+    file::ConfigFile,
+    layers::{Overrides, SettingsError},
+    sample::sample,
+    value::{
+        ByteSize, CpuLimit, Dollars, ExecutionBackend, HostNames, HttpUrl, LogFormat, Origins, PidsLimit,
+    },
+};
+use self::{
+    layers::{Initial, Layers, Setting, Source},
+    value::Value,
+};
+
+/// A part of the file, with its settings.
+pub(crate) struct Section {
+    name: &'static str,
+    doc: &'static [&'static str],
+    settings: &'static [Setting],
+}
+
+macro_rules! sections {
+    ($(
+        $(#[doc = $section_doc:literal])*
+        $section:ident: $type_name:ident in $section_name:literal {$(
+            $(#[doc = $doc:literal])*
+            $field:ident: $type:ty, $key:literal, [$($variable:literal),*], $kind:ident $initial:literal;
+        )*}
+    )*) => {
+        $(
+            $(#[doc = $section_doc])*
+            #[derive(Clone, Debug)]
+            pub(crate) struct $type_name { $($(#[doc = $doc])* pub(crate) $field: sections!(@type $kind $type),)* }
+
+            impl $type_name {
+                const SETTINGS: &'static [Setting] = &[$(Setting {
+                    key: $key,
+                    doc: &[$($doc),*],
+                    variables: &[$($variable),*],
+                    initial: sections!(@initial $kind $initial),
+                    expected: <$type as Value>::EXPECTED,
+                    is_secret: <$type as Value>::SECRET,
+                }),*];
+
+                fn resolve(layers: &Layers<'_>) -> Result<Self, SettingsError> {
+                    let mut settings = Self::SETTINGS.iter();
+                    // The table has one entry for each field, in the same order.
+                    $(let $field = match settings.next() {
+                        Some(setting) => sections!(@resolve $kind layers setting),
+                        None => return Err(SettingsError::Together("the table of settings is incomplete")),
+                    };)*
+                    Ok(Self { $($field),* })
+                }
+            }
+        )*
+
+        /// All settings of the server.
+        #[derive(Clone, Debug)]
+        pub(crate) struct Settings { $($(#[doc = $section_doc])* pub(crate) $section: $type_name,)* }
+
+        impl Settings {
+            fn resolve(layers: &Layers<'_>) -> Result<Self, SettingsError> {
+                Ok(Self { $($section: $type_name::resolve(layers)?,)* })
+            }
+        }
+
+        /// The sections, in the order of the sample file.
+        const SECTIONS: &[Section] =
+            &[$(Section { name: $section_name, doc: &[$($section_doc),*], settings: $type_name::SETTINGS }),*];
+    };
+    (@type default $type:ty) => { $type };
+    (@type example $type:ty) => { Option<$type> };
+    (@initial default $text:literal) => { Initial::Default($text) };
+    (@initial example $text:literal) => { Initial::Example($text) };
+    (@resolve default $layers:ident $setting:ident) => { $layers.required($setting)? };
+    (@resolve example $layers:ident $setting:ident) => { $layers.optional($setting)? };
+}
+
+sections! {
+    /// The server: where it listens, where it keeps its data, who may enter.
+    server: ServerSettings in "" {
+        /// Address and port to listen on. Only this machine can reach a loopback address; to be reached from others,
+        /// listen on `0.0.0.0:5179` and put TLS in front.
+        /// The variables CLAW_API_PORT and PORT change the port alone.
+        listen: SocketAddr, "listen", ["CLAW_LISTEN"], default "\"127.0.0.1:5179\"";
+        /// Folder for the database, the workspaces and the logs.
+        data_dir: PathBuf, "data_dir", ["CLAW_DATA_DIR"], default "\"~/.claw\"";
+        /// How many jobs run at once.
+        workers: NonZeroUsize, "workers", ["CLAW_WORKER_CONCURRENCY"], default "2";
+        /// A token that may do everything (`Authorization: Bearer …`), good from the first start.
+        api_token: Secret, "api_token", ["CLAW_API_TOKEN"], example "\"a long random text\"";
+        /// Name of the administrator who is created at the first start, together with `admin_password`.
+        admin_user: String, "admin_user", ["CLAW_ADMIN_USER"], example "\"admin\"";
+        /// Password of that administrator.
+        admin_password: Secret, "admin_password", ["CLAW_ADMIN_PASSWORD"], example "\"a long password\"";
+        /// Origins of other sites whose pages may call this server.
+        cors_origins: Origins, "cors_origins", ["CLAW_CORS_ORIGIN"], default "[]";
+        /// Names besides loopback ones and the listen address under which this server answers.
+        allowed_hosts: HostNames, "allowed_hosts", ["CLAW_ALLOWED_HOSTS"], default "[]";
+        /// Where jobs run: `docker`, each in a container of its own, or `local`, as processes of this machine
+        /// without a sandbox. A word other than these stops the start.
+        execution_backend: ExecutionBackend, "execution_backend", ["CLAW_EXECUTION_BACKEND"], default "\"docker\"";
+        /// Where the Docker Engine listens; unset takes the platform's default.
+        docker_host: String, "docker_host", ["DOCKER_HOST"], example "\"unix:///var/run/docker.sock\"";
+        /// The path of `data_dir` as the Docker Engine sees it, when this server itself runs in a container.
+        host_data_dir: PathBuf, "host_data_dir", ["CLAW_HOST_DATA_DIR"], example "\"/srv/clawmachine\"";
+    }
+
+    /// The containers that jobs run in. Workspaces can set their own limits.
+    sandbox: SandboxSettings in "sandbox" {
+        /// Image with the agent CLI.
+        image: String, "sandbox.image", ["CLAW_SANDBOX_IMAGE"], default "\"claw-sandbox:latest\"";
+        /// Memory limit of one job.
+        memory: ByteSize, "sandbox.memory", ["CLAW_SANDBOX_MEMORY"], default "\"4g\"";
+        /// CPU limit of one job, in cores.
+        cpus: CpuLimit, "sandbox.cpus", ["CLAW_SANDBOX_CPUS"], default "2.0";
+        /// Most processes of one job.
+        pids: PidsLimit, "sandbox.pids", ["CLAW_SANDBOX_PIDS"], default "256";
+        /// Network of a job: `none` (the model is reached through a socket of its own) or `bridge`.
+        network: NetworkMode, "sandbox.network", ["CLAW_SANDBOX_NETWORK"], default "\"none\"";
+    }
+
+    /// Jobs without a sandbox (`execution_backend = "local"`).
+    local: LocalSettings in "local" {
+        /// The agent CLI: a name that is looked for in PATH, or a path.
+        claude_program: String, "local.claude_program", ["CLAW_CLAUDE_PROGRAM"], default "\"claude\"";
+    }
+
+    /// The model API. Credentials stay in this process: jobs reach the model through it and see none of them.
+    model: ModelSettings in "model" {
+        /// Address of the API.
+        base_url: HttpUrl, "model.base_url", ["ANTHROPIC_BASE_URL"], default "\"https://api.anthropic.com\"";
+        /// API key.
+        api_key: Secret, "model.api_key", ["ANTHROPIC_API_KEY"], example "\"sk-ant-…\"";
+        /// Bearer token, for a proxy that speaks the API.
+        auth_token: Secret, "model.auth_token", ["ANTHROPIC_AUTH_TOKEN"], example "\"a token\"";
+        /// The long-lived token of a Claude login, as `claude setup-token` prints it.
+        oauth_token: Secret, "model.oauth_token", ["CLAUDE_CODE_OAUTH_TOKEN"], example "\"sk-ant-oat…\"";
+        /// Folder with the login of the agent CLI, used when neither a key nor a token is set.
+        claude_home: PathBuf, "model.claude_home", ["CLAUDE_CONFIG_DIR"], default "\"~/.claude\"";
+    }
+
+    /// What holds for jobs that do not say otherwise.
+    jobs: JobSettings in "jobs" {
+        /// Longest run of a job, in seconds.
+        default_timeout: Duration, "jobs.default_timeout_secs", ["CLAW_DEFAULT_TIMEOUT_SECS"], default "1800";
+        /// Most that a job may cost, in US dollars over all its runs; unset means no limit.
+        default_max_budget: Dollars, "jobs.default_max_budget_usd", ["CLAW_DEFAULT_MAX_BUDGET_USD"], example "10.0";
+        /// How often a run that failed for a passing reason is tried again.
+        max_retries: u32, "jobs.max_retries", ["CLAW_MAX_RETRIES"], default "3";
+        /// Pause before the first retry, in seconds; it doubles with each further one.
+        retry_base_delay: Duration, "jobs.retry_base_delay_secs", ["CLAW_RETRY_BASE_DELAY_SECS"], default "5";
+        /// After so many seconds without a sign of life a worker's job is given to another one.
+        lease: Duration, "jobs.lease_secs", ["CLAW_LEASE_SECS"], default "30";
+        /// At shutdown, running jobs have so many seconds to end before they are handed back to the queue.
+        shutdown_grace: Duration, "jobs.shutdown_grace_secs", ["CLAW_SHUTDOWN_GRACE_SECS"], default "10";
+    }
+
+    /// The server's own log, on standard error.
+    log: LogSettings in "log" {
+        /// `text` for people or `json` for programs.
+        format: LogFormat, "log.format", ["CLAW_LOG_FORMAT"], default "\"text\"";
+        /// What is logged, such as `info` or `warn,claw_jobs=debug`.
+        filter: String, "log.filter", ["RUST_LOG"], default "\"info\"";
+    }
+}
+
+/// Returns every setting.
+fn all() -> impl Iterator<Item = &'static Setting> {
+    SECTIONS.iter().flat_map(|section| section.settings)
+}
+
+/// Tells whether the file has a section of this name.
+fn is_section(name: &str) -> bool {
+    !name.is_empty() && SECTIONS.iter().any(|section| section.name == name)
+}
+
+impl Settings {
+    /// Merges all layers. `config` is the file named on the command line.
+    pub(crate) fn load(
+        flags: &Overrides,
+        environment: &Environment,
+        config: Option<&Path>,
+    ) -> Result<Self, SettingsError> {
+        let file = ConfigFile::find(config, environment, Path::new("."))?;
+        Self::merge(flags, environment, file.as_ref())
+    }
+
+    fn merge(
+        flags: &Overrides,
+        environment: &Environment,
+        file: Option<&ConfigFile>,
+    ) -> Result<Self, SettingsError> {
+        let layers = Layers { flags, environment, file };
+        let mut settings = Self::resolve(&layers)?;
+        let server = &mut settings.server;
+        if let Some(port) = port_variable(&layers)? {
+            server.listen.set_port(port);
+        }
+        if server.data_dir.starts_with("~") && environment.home().is_none() {
+            return Err(SettingsError::Together(
+                "`data_dir` begins with `~` and HOME is not set; set CLAW_DATA_DIR to an absolute path",
+            ));
+        }
+        server.data_dir = environment.expand(&server.data_dir);
+        if server.admin_user.is_some() != server.admin_password.is_some() {
+            return Err(SettingsError::Together("`admin_user` and `admin_password` must be set together"));
+        }
+        settings.model.claude_home = environment.expand(&settings.model.claude_home);
+        let program = &mut settings.local.claude_program;
+        if program.contains('/') {
+            *program = environment.expand(Path::new(program)).to_string_lossy().into_owned();
+        }
+        Ok(settings)
+    }
+}
+
+/// Returns the port that a variable sets alone. A whole address from a flag or variable comes before it.
+fn port_variable(layers: &Layers<'_>) -> Result<Option<u16>, SettingsError> {
+    let listen = &ServerSettings::SETTINGS[0];
+    if matches!(layers.source(listen), Source::Flag(_) | Source::Variable(_)) {
+        return Ok(None);
+    }
+    for name in ["CLAW_API_PORT", "PORT"] {
+        if let Some(text) = layers.environment.get(name) {
+            let port = text
+                .parse()
+                .map_err(|_| SettingsError::BadPort { name, text: text.chars().take(20).collect() })?;
+            return Ok(Some(port));
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests;

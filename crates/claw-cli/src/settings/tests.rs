@@ -1,0 +1,233 @@
+//! Tests of the layers as a whole.
+
+use super::*;
+
+fn home<const N: usize>(pairs: [(&str, &str); N]) -> Environment {
+    let mut all = vec![("HOME", "/home/me")];
+    all.extend(pairs);
+    let mut environment = Environment::default();
+    for (name, value) in all {
+        environment.insert(name, value);
+    }
+    environment
+}
+
+fn file(text: &str) -> ConfigFile {
+    ConfigFile::parse("/etc/test.toml".into(), text).expect("a configuration file")
+}
+
+fn flags(assignments: &[&str]) -> Overrides {
+    let mut overrides = Overrides::default();
+    for assignment in assignments {
+        overrides.set_any(assignment).expect("a setting");
+    }
+    overrides
+}
+
+fn merge(assignments: &[&str], environment: &Environment, text: &str) -> Result<Settings, String> {
+    Settings::merge(&flags(assignments), environment, Some(&file(text))).map_err(|error| error.to_string())
+}
+
+#[test]
+fn without_anything_set_the_defaults_hold() {
+    let settings = Settings::merge(&Overrides::default(), &home([]), None).expect("settings");
+
+    insta::assert_debug_snapshot!(settings);
+}
+
+#[test]
+fn a_flag_comes_before_a_variable_before_the_file_before_the_default() {
+    let memory = |outcome: Result<Settings, String>| outcome.expect("settings").sandbox.memory.0 >> 30;
+    let variable = home([("CLAW_SANDBOX_MEMORY", "2g")]);
+    let text = "[sandbox]\nmemory = \"3g\"";
+
+    assert_eq!(memory(merge(&["sandbox.memory=1g"], &variable, text)), 1);
+    assert_eq!(memory(merge(&[], &variable, text)), 2);
+    assert_eq!(memory(merge(&[], &home([]), text)), 3);
+    assert_eq!(memory(merge(&[], &home([]), "")), 4);
+}
+
+#[test]
+fn every_setting_can_be_given_by_flag_variable_and_file() {
+    for setting in all() {
+        let (Initial::Default(literal) | Initial::Example(literal)) = setting.initial;
+        let value = layers::parse_literal(literal).expect(setting.key);
+        let text = match &value {
+            toml::Value::String(text) => text.clone(),
+            toml::Value::Array(_) => continue,
+            other => other.to_string(),
+        };
+        // Two settings go only together; give both.
+        let pair = [("CLAW_ADMIN_USER", "a"), ("CLAW_ADMIN_PASSWORD", "b")];
+        for variable in setting.variables {
+            let mut environment = home(pair);
+            environment.insert(variable, &text);
+            Settings::merge(&Overrides::default(), &environment, None).expect(variable);
+        }
+        assert!(!setting.variables.is_empty(), "{} has no variable", setting.key);
+        if !setting.is_secret {
+            Settings::merge(&flags(&[&format!("{}={text}", setting.key)]), &home(pair), None)
+                .expect(setting.key);
+        }
+    }
+}
+
+#[test]
+fn no_variable_sets_two_settings() {
+    let mut names: Vec<_> = all().flat_map(|setting| setting.variables).collect();
+    names.sort_unstable();
+    let count = names.len();
+    names.dedup();
+
+    assert_eq!(names.len(), count);
+}
+
+#[test]
+fn a_port_variable_changes_the_port_alone_and_yields_to_a_whole_address() {
+    let listen = |environment: &Environment, text| {
+        merge(&[], environment, text).expect("settings").server.listen.to_string()
+    };
+    let everywhere = "listen = \"0.0.0.0:80\"";
+
+    assert_eq!(listen(&home([("CLAW_API_PORT", "8080")]), ""), "127.0.0.1:8080");
+    assert_eq!(listen(&home([("PORT", "8081")]), everywhere), "0.0.0.0:8081");
+    assert_eq!(listen(&home([("PORT", "1"), ("CLAW_API_PORT", "2")]), ""), "127.0.0.1:2");
+    assert_eq!(listen(&home([("PORT", "1"), ("CLAW_LISTEN", "[::1]:3")]), everywhere), "[::1]:3");
+    let error = merge(&[], &home([("PORT", "http")]), "").expect_err("no port");
+    assert_eq!(error, "the variable PORT = `http` cannot be used: expected a port from 0 to 65535");
+}
+
+#[test]
+fn a_value_that_cannot_be_used_is_named_with_its_key_origin_and_what_was_expected() {
+    for (assignments, pairs, text, expected) in [
+        (
+            &["workers=0"][..],
+            [("X", "")],
+            "",
+            "`workers` (from the flag --set workers=…) = `0` cannot be used: expected a whole number from 1 to 256",
+        ),
+        (
+            &[],
+            [("CLAW_EXECUTION_BACKEND", "host")],
+            "",
+            "`execution_backend` (from the variable CLAW_EXECUTION_BACKEND) = `host` cannot be used: expected `docker` or `local`",
+        ),
+        (
+            &[],
+            [("X", "")],
+            "[sandbox]\nnetwork = true",
+            "`sandbox.network` (from /etc/test.toml) = `true` cannot be used: expected `none` or `bridge`",
+        ),
+        (
+            &[],
+            [("X", "")],
+            "[listen]\nx = 1",
+            "`listen` (from /etc/test.toml) = `{ x = 1 }` cannot be used: expected an IP address and port such as `127.0.0.1:5179`, `0.0.0.0:5179` or `[::1]:5179`",
+        ),
+        (
+            &[],
+            [("ANTHROPIC_API_KEY", "sk-ant\n")],
+            "",
+            "`model.api_key` (from the variable ANTHROPIC_API_KEY) cannot be used: expected a text without line breaks",
+        ),
+        (&[], [("CLAW_ADMIN_USER", "me")], "", "`admin_user` and `admin_password` must be set together"),
+    ] {
+        assert_eq!(merge(assignments, &home(pairs), text).expect_err(expected), expected);
+    }
+}
+
+#[test]
+fn without_a_home_folder_the_data_needs_a_place_of_its_own() {
+    let error = Settings::merge(&Overrides::default(), &Environment::default(), None).expect_err("no home");
+    assert!(error.to_string().contains("CLAW_DATA_DIR"), "{error}");
+
+    let environment = Environment::from([("CLAW_DATA_DIR", "/srv/claw")]);
+    Settings::merge(&Overrides::default(), &environment, None).expect("settings");
+}
+
+#[test]
+fn a_name_that_does_not_exist_is_refused_with_the_nearest_one_that_does() {
+    for (text, expected) in [
+        (
+            "[sandbox]\nmemry = 1",
+            "f sets `sandbox.memry`, which does not exist; did you mean `sandbox.memory`?",
+        ),
+        ("listn = 1", "f sets `listn`, which does not exist; did you mean `listen`?"),
+        (
+            "[redis]\nurl = 1",
+            "f sets `redis`, which does not exist; `claw config sample` prints all settings",
+        ),
+        ("sandbox = 1", "f sets `sandbox`, which does not exist; `claw config sample` prints all settings"),
+    ] {
+        let error = ConfigFile::parse("f".into(), text).expect_err(text).to_string();
+        assert_eq!(error, expected);
+    }
+    let error = Overrides::default().set_any("worker=2").expect_err("no such setting").to_string();
+    assert_eq!(error, "--set sets `worker`, which does not exist; did you mean `workers`?");
+}
+
+#[test]
+fn a_secret_is_refused_on_the_command_line_and_shown_nowhere() {
+    let error = Overrides::default().set_any("api_token=hunter2").expect_err("a secret").to_string();
+    assert!(error.contains("CLAW_API_TOKEN") && !error.contains("hunter2"), "{error}");
+
+    let environment = home([
+        ("CLAW_API_TOKEN", "hunter2-token"),
+        ("CLAW_ADMIN_USER", "me"),
+        ("CLAW_ADMIN_PASSWORD", "hunter2-password"),
+        ("ANTHROPIC_API_KEY", "hunter2-key"),
+        ("CLAUDE_CODE_OAUTH_TOKEN", "hunter2-oauth"),
+    ]);
+    let settings = Settings::merge(&Overrides::default(), &environment, None).expect("settings");
+    assert_eq!(settings.model.oauth_token.as_ref().map(Secret::expose), Some("hunter2-oauth"));
+    assert!(!format!("{settings:?}").contains("hunter2"), "{settings:?}");
+
+    let broken = ConfigFile::parse("f".into(), "api_token = \"hunter2").expect_err("no TOML").to_string();
+    assert!(broken.starts_with("f is not valid TOML") && !broken.contains("hunter2"), "{broken}");
+}
+
+#[test]
+fn the_sample_loads_and_changes_nothing() {
+    let sample = sample();
+    let defaults = Settings::merge(&Overrides::default(), &home([]), None).expect("settings");
+
+    let loaded = Settings::merge(&Overrides::default(), &home([]), Some(&file(&sample))).expect("settings");
+
+    assert_eq!(format!("{loaded:?}"), format!("{defaults:?}"));
+    insta::assert_snapshot!(sample);
+}
+
+#[test]
+fn the_sample_still_loads_with_every_line_made_active() {
+    let active: String = sample()
+        .lines()
+        .map(|line| {
+            let is_setting =
+                line.strip_prefix('#').is_some_and(|rest| !rest.starts_with(' ') && rest.contains(" = "));
+            if is_setting { format!("{}\n", &line[1..]) } else { format!("{line}\n") }
+        })
+        .collect();
+
+    let settings = Settings::merge(&Overrides::default(), &home([]), Some(&file(&active))).expect("settings");
+
+    assert_eq!(settings.jobs.default_max_budget, Some(Dollars(10.0)));
+    assert_eq!(all().filter(|setting| file(&active).get(setting.key).is_none()).count(), 0);
+}
+
+#[test]
+fn the_named_file_must_exist_and_the_others_need_not() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let environment = home([]);
+
+    let error = ConfigFile::find(Some(Path::new("/nowhere/x.toml")), &environment, folder.path());
+    assert!(
+        error
+            .expect_err("no such file")
+            .to_string()
+            .starts_with("cannot read the configuration file /nowhere")
+    );
+
+    std::fs::write(folder.path().join("clawmachine.toml"), "workers = 7").expect("a file");
+    let found = ConfigFile::find(None, &environment, folder.path()).expect("readable").expect("found");
+    assert_eq!(found.get("workers").and_then(toml::Value::as_integer), Some(7));
+}
