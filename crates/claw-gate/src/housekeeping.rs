@@ -15,11 +15,13 @@ impl Gate {
     pub async fn keep_house(&self, stop: CancellationToken) {
         while !stop.is_cancelled() {
             tokio::select! {
-                () = stop.cancelled() => {}
+                () = stop.cancelled() => break,
                 () = tokio::time::sleep(INTERVAL) => {}
             }
+            // Not inside `select!`: a round that has begun is finished.
             self.tidy().await;
         }
+        self.tidy().await;
     }
 
     /// Writes down when keys were used and removes expired sessions. Failures are logged and made good by the next
@@ -36,21 +38,22 @@ impl Gate {
     }
 
     async fn write_last_used(&self) -> Result<(), StoreError> {
-        for (id, used_at) in self.inner.last_used.take() {
+        for (id, used_at) in self.inner.last_used.pending() {
             // A revoked key is gone, and the version keeps this from bringing it back.
-            let Some(mut key) = self.key_by_id(id).await? else { continue };
-            if key.record.last_used_at >= used_at {
+            let Some(mut key) = self.key_by_id(id).await? else {
+                self.inner.last_used.forget(id);
                 continue;
-            }
-            key.record.last_used_at = used_at;
+            };
+            key.record.last_used_at = used_at.max(key.record.last_used_at);
             match self
                 .inner
                 .records
                 .put::<KeyRecord>(&key.id, &key.record, Precondition::Version(key.version))
                 .await
             {
-                // Someone changed the key meanwhile: that matters more, and the next use is noted again.
-                Ok(_) | Err(StoreError::Conflict { .. }) => {}
+                Ok(_) => self.inner.last_used.written(id, used_at),
+                // Someone changed the key meanwhile: the next round writes on top of that.
+                Err(StoreError::Conflict { .. }) => {}
                 Err(error) => return Err(error),
             }
         }

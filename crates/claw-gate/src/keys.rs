@@ -114,8 +114,17 @@ impl LastUsed {
         self.lock().remove(&key);
     }
 
-    pub(crate) fn take(&self) -> HashMap<KeyId, Timestamp> {
-        std::mem::take(&mut *self.lock())
+    /// Returns what is not written down yet.
+    pub(crate) fn pending(&self) -> HashMap<KeyId, Timestamp> {
+        self.lock().clone()
+    }
+
+    /// Notes that this use is written down; a later one is not.
+    pub(crate) fn written(&self, key: KeyId, used_at: Timestamp) {
+        let mut times = self.lock();
+        if times.get(&key) == Some(&used_at) {
+            times.remove(&key);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<KeyId, Timestamp>> {

@@ -1,0 +1,11 @@
+//! The gate over a real SQLite store.
+
+mod authenticate;
+mod house;
+mod housekeeping;
+mod keys;
+mod limits;
+mod people;
+mod secrets;
+mod setup;
+mod store_failure;
