@@ -1,0 +1,155 @@
+//! The model gateway: agents reach their model API through a socket of ours, and the credential stays with us.
+//!
+//! Each run gets its own unix socket. What comes in is checked against a short list of routes, the credential is put
+//! in, and bytes are passed through as they come, in both directions. The agent behind the socket is hostile: it can
+//! use the model API, and nothing else of what the credential could do.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use claw_agent::gateway::{CredentialSource, Gateway, GatewayConfig};
+//! use claw_core::{Secret, SystemClock};
+//!
+//! let config = GatewayConfig::new(CredentialSource::ApiKey(Secret::new("sk-ant-…")));
+//! let gateway = Gateway::new(config, std::sync::Arc::new(SystemClock))?;
+//! let session = gateway.open("/run/claw/job/api.sock".as_ref()).await?;
+//! // … the agent runs …
+//! let report = session.close().await;
+//! # Ok(()) }
+//! ```
+
+mod body;
+mod credential;
+mod headers;
+mod proxy;
+mod report;
+mod route;
+mod session;
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use claw_core::{Clock, Coded, ErrorCode};
+use reqwest::Url;
+
+pub use credential::{Credential, CredentialError, CredentialSource};
+pub use report::{ErrorOrigin, GatewayReport, UpstreamError};
+pub use session::GatewaySession;
+pub(crate) use session::MAX_SOCKET_PATH_BYTES;
+
+use credential::CredentialStore;
+
+/// How the gateway works.
+#[derive(Clone, Debug)]
+pub struct GatewayConfig {
+    /// Where the model API is.
+    pub upstream: Url,
+    /// Where the credential comes from.
+    pub credential: CredentialSource,
+    /// Longest wait for a connection.
+    pub connect_timeout: Duration,
+    /// Longest wait for the beginning of an answer. An answer that is not streamed begins when it is complete.
+    pub answer_timeout: Duration,
+    /// Longest silence within an answer. The API sends a ping every few seconds; the CLI itself would wait 5 minutes.
+    pub idle_timeout: Duration,
+    /// Largest request body in bytes. The API itself refuses more than 32 MB.
+    pub max_request_bytes: usize,
+    /// Most connections of one run. Sub-agents talk at the same time.
+    pub max_connections: usize,
+}
+
+impl GatewayConfig {
+    /// Returns the usual settings with this credential.
+    pub fn new(credential: CredentialSource) -> Self {
+        Self {
+            upstream: Url::parse("https://api.anthropic.com").expect("a constant address parses"),
+            credential,
+            connect_timeout: Duration::from_secs(10),
+            answer_timeout: Duration::from_secs(600),
+            idle_timeout: Duration::from_secs(120),
+            max_request_bytes: 64 * 1024 * 1024,
+            max_connections: 32,
+        }
+    }
+}
+
+/// What can go wrong with the gateway itself.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    /// The address of the model API cannot be used.
+    #[error(
+        "the model API's address must begin with http:// or https:// and hold no user name, query or fragment"
+    )]
+    Upstream,
+    /// The HTTP client cannot be set up.
+    #[error(
+        "could not set up the client for the model API; check that the machine has CA certificates (package ca-certificates)"
+    )]
+    Client(#[source] reqwest::Error),
+    /// The socket cannot be opened.
+    #[error("could not open the model gateway's socket; check the data directory's space and permissions")]
+    Socket(#[source] std::io::Error),
+}
+
+impl Coded for GatewayError {
+    fn code(&self) -> ErrorCode {
+        ErrorCode::Internal
+    }
+}
+
+/// Opens sockets through which agents reach the model API. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Gateway {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    config: GatewayConfig,
+    credentials: CredentialStore,
+    client: reqwest::Client,
+}
+
+impl Gateway {
+    /// Returns a gateway. Makes no connection yet. `clock` tells when a login ran out.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the upstream address is not plain http(s), or if the machine lacks CA certificates.
+    pub fn new(config: GatewayConfig, clock: Arc<dyn Clock>) -> Result<Self, GatewayError> {
+        let upstream = &config.upstream;
+        let plain = matches!(upstream.scheme(), "http" | "https")
+            && upstream.username().is_empty()
+            && upstream.password().is_none()
+            && upstream.query().is_none()
+            && upstream.fragment().is_none();
+        if !plain {
+            return Err(GatewayError::Upstream);
+        }
+        // An error says that a provider is installed already, which serves as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(config.connect_timeout)
+            .build()
+            .map_err(GatewayError::Client)?;
+        let credentials = CredentialStore::new(config.credential.clone(), clock);
+        Ok(Self { shared: Arc::new(Shared { config, credentials, client }) })
+    }
+
+    /// Opens `socket`, which any user who can reach its folder may connect to. A file of that name is replaced.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the socket cannot be made.
+    pub async fn open(&self, socket: &Path) -> Result<GatewaySession, GatewayError> {
+        GatewaySession::open(self.shared.clone(), socket).map_err(GatewayError::Socket)
+    }
+
+    /// Returns the kind of the credential that would be used now, such as `API key`.
+    ///
+    /// # Errors
+    ///
+    /// Says why there is none and how to mend that.
+    pub async fn credential_kind(&self) -> Result<&'static str, CredentialError> {
+        Ok(self.shared.credentials.current().await?.kind())
+    }
+}

@@ -1,0 +1,168 @@
+//! One run's socket: opened for the run, gone with it.
+
+use std::{
+    fs::Permissions,
+    io,
+    os::{
+        fd::AsRawFd,
+        unix::{fs::PermissionsExt, net::UnixListener as StdUnixListener},
+    },
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rustix::fs::{Mode, OFlags};
+use tokio::{
+    net::{UnixListener, UnixStream},
+    sync::Semaphore,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    Shared,
+    proxy::answer,
+    report::{GatewayReport, UpstreamError},
+};
+
+/// Longest path that fits a socket address (108 bytes with the NUL).
+pub(crate) const MAX_SOCKET_PATH_BYTES: usize = 107;
+
+/// Longest wait for the head of a request.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Pause after a failed accept, which means that file descriptors ran out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// An open socket of the gateway. Dropping it ends its connections and removes the socket.
+#[derive(Debug)]
+pub struct GatewaySession {
+    socket: PathBuf,
+    state: Arc<SessionState>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// What the connections of a session share.
+#[derive(Debug, Default)]
+pub(super) struct SessionState {
+    // A std mutex: held for a few instructions, never across an await.
+    report: Mutex<GatewayReport>,
+}
+
+impl SessionState {
+    pub(super) fn count_request(&self) {
+        self.with(|report| report.requests += 1);
+    }
+
+    pub(super) fn set_last_error(&self, error: Option<UpstreamError>) {
+        self.with(|report| report.last_error = error);
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut GatewayReport) -> T) -> T {
+        act(&mut self.report.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+}
+
+impl GatewaySession {
+    pub(super) fn open(shared: Arc<Shared>, socket: &Path) -> io::Result<Self> {
+        let listener = bind(socket)?;
+        let session = Self {
+            socket: socket.to_owned(),
+            state: Arc::default(),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        };
+        session.tasks.spawn(session.stop.clone().run_until_cancelled_owned(accept(
+            listener,
+            shared,
+            session.state.clone(),
+            session.stop.clone(),
+            session.tasks.clone(),
+        )));
+        Ok(session)
+    }
+
+    /// Returns what the traffic came to so far.
+    pub fn report(&self) -> GatewayReport {
+        self.state.with(|report| report.clone())
+    }
+
+    /// Ends the session's connections, removes the socket and returns what the traffic came to.
+    pub async fn close(self) -> GatewayReport {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.report()
+    }
+}
+
+impl Drop for GatewaySession {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        if let Err(error) = std::fs::remove_file(&self.socket)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(%error, "could not remove the model gateway's socket {}", self.socket.display());
+        }
+    }
+}
+
+/// Opens the socket so that another user (the sandbox's) may connect, through a folder that decides who gets there.
+fn bind(socket: &Path) -> io::Result<UnixListener> {
+    let (Some(folder), Some(name)) = (socket.parent(), socket.file_name()) else {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the socket needs a folder and a name"));
+    };
+    match std::fs::remove_file(socket) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    // A path too long for an address is reached through an open handle of its folder.
+    let handle = rustix::fs::open(folder, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let short = Path::new("/proc/self/fd").join(handle.as_raw_fd().to_string()).join(name);
+    let address = if socket.as_os_str().len() > MAX_SOCKET_PATH_BYTES { &short } else { socket };
+    let listener = StdUnixListener::bind(address)?;
+    std::fs::set_permissions(socket, Permissions::from_mode(0o666))?;
+    listener.set_nonblocking(true)?;
+    UnixListener::from_std(listener)
+}
+
+async fn accept(
+    listener: UnixListener,
+    shared: Arc<Shared>,
+    state: Arc<SessionState>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+) {
+    let connections = Arc::new(Semaphore::new(shared.config.max_connections));
+    while let Ok(permit) = connections.clone().acquire_owned().await {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let (shared, state) = (shared.clone(), state.clone());
+                tasks.spawn(stop.clone().run_until_cancelled_owned(async move {
+                    serve(stream, &shared, &state).await;
+                    drop(permit);
+                }));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the model gateway could not accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn serve(stream: UnixStream, shared: &Shared, state: &Arc<SessionState>) {
+    let service =
+        service_fn(async |request| Ok::<_, std::convert::Infallible>(answer(shared, state, request).await));
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), service);
+    if let Err(error) = connection.await {
+        // Usual: the agent was stopped, or the upstream's answer broke off and so must ours.
+        tracing::debug!(%error, "a connection to the model gateway ended early");
+    }
+}

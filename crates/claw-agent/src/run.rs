@@ -1,0 +1,271 @@
+//! One run of an agent from start to end: gateway, sandbox, output, limits, verdict, and nothing left behind.
+
+mod directory;
+mod guard;
+mod report;
+
+use std::{path::PathBuf, pin::pin, time::Duration};
+
+use claw_core::{FailureKind, JobId, NetworkMode, RepoPath, WorkspaceId};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    gateway::{Gateway, GatewayReport},
+    invocation::Invocation,
+    sandbox::{Exit, GATEWAY_SOCKET_NAME, Limits, Output, Sandbox, SandboxError, SandboxSpec},
+    stream::{Event, Failure, RunTally, api_failure, parse_line},
+};
+
+pub use directory::sweep_run_directories;
+pub use report::{RunEnd, RunReport};
+
+use directory::RunDirectory;
+use guard::RunGuard;
+
+/// How long a cancelled or hopeless run may take to end by itself. The CLI ends its commands within it; together with
+/// what follows, a cancelled run is gone within two seconds.
+const CANCEL_GRACE: Duration = Duration::from_secs(1);
+
+/// How long a run may take to end by itself when its time is up.
+const TIMEOUT_GRACE: Duration = Duration::from_secs(5);
+
+/// How long the last output may take to reach the observer after the processes have ended.
+const DRAIN_AFTER_EXIT: Duration = Duration::from_secs(30);
+
+/// The same after we ended the run: then the end matters more than the last lines.
+const DRAIN_AFTER_STOP: Duration = Duration::from_millis(500);
+
+/// Longest wait for the gateway's connections to end.
+const GATEWAY_CLOSE: Duration = Duration::from_secs(2);
+
+/// Everything that one run needs.
+#[derive(Clone, Debug)]
+pub struct RunRequest {
+    /// The job.
+    pub job: JobId,
+    /// The lease's token: tells the runs of one job apart.
+    pub attempt: u64,
+    /// The workspace whose HOME is used; `None` for a HOME that ends with the run.
+    pub workspace: Option<WorkspaceId>,
+    /// Host folder with the working copy.
+    pub work_dir: PathBuf,
+    /// Folder inside the working copy where the agent starts; `None` for its top.
+    pub current_dir: Option<RepoPath>,
+    /// How the CLI is called.
+    pub invocation: Invocation,
+    /// Variables beyond those that every run gets. No secrets.
+    pub environment: Vec<(String, String)>,
+    /// What the run may use.
+    pub limits: Limits,
+    /// Which network it sees.
+    pub network: NetworkMode,
+    /// Wall time of the run.
+    pub timeout: Duration,
+    /// Folder for the runs' private folders; the same for all runs, below the data directory.
+    pub run_root: PathBuf,
+    /// [`RunReport::session_total_cost_usd`] of the session's run before this one, if it goes on with a session.
+    pub previous_session_cost_usd: Option<f64>,
+}
+
+/// Gets what the agent says, line by line and in order.
+pub trait LineObserver: Send {
+    /// Takes a line and the events it holds: none if it is not JSON, mostly one. The next line waits until this
+    /// returns, so an observer that is slow slows the agent down.
+    fn line(&mut self, output: &Output, events: &[Event]) -> impl Future<Output = ()> + Send;
+}
+
+/// Runs the agent and judges how that went. Whatever happens, its processes, socket and folders are gone afterwards,
+/// also when the future is dropped; then in the background.
+pub async fn run_agent(
+    sandbox: &dyn Sandbox,
+    gateway: &Gateway,
+    request: RunRequest,
+    observer: impl LineObserver,
+    cancel: CancellationToken,
+) -> RunReport {
+    let began = Instant::now();
+    let previous_cost = request.previous_session_cost_usd;
+    let timeout_after = request.timeout;
+    let mut tally = RunTally::default();
+    let mut traffic = GatewayReport::default();
+
+    let ended = attempt(sandbox, gateway, request, observer, &cancel, &mut tally, &mut traffic).await;
+
+    let last_retry = tally.last_retry().map(|(status, error)| (status, error.to_owned()));
+    let exit = match &ended {
+        Ok(Cause::Exited(exit)) => Some(*exit),
+        Ok(Cause::Cancelled | Cause::TimedOut | Cause::Hopeless) | Err(_) => None,
+    };
+    let verdict = tally.verdict(exit, traffic.last_error.as_ref(), previous_cost);
+    let outcome = match ended {
+        Ok(Cause::Exited(_)) => Ok(verdict.outcome.clone()),
+        Ok(Cause::Cancelled) => Err(()),
+        Ok(Cause::TimedOut) => Ok(Err(report::timed_out(timeout_after, &traffic, last_retry))),
+        Ok(Cause::Hopeless) => Ok(Err(report::hopeless(&traffic, last_retry))),
+        Err(failure) => Ok(Err(failure)),
+    };
+    RunReport::new(outcome, verdict, traffic, began.elapsed())
+}
+
+/// Why a run ended.
+enum Cause {
+    Exited(Exit),
+    Cancelled,
+    TimedOut,
+    /// The model API refused the credential; the CLI would go on asking for three minutes.
+    Hopeless,
+}
+
+async fn attempt(
+    sandbox: &dyn Sandbox,
+    gateway: &Gateway,
+    request: RunRequest,
+    observer: impl LineObserver,
+    cancel: &CancellationToken,
+    tally: &mut RunTally,
+    traffic: &mut GatewayReport,
+) -> Result<Cause, Failure> {
+    let deadline = Instant::now() + request.timeout;
+    let directory =
+        RunDirectory::create(&request.run_root, request.job, request.attempt).map_err(|error| {
+            Failure::new(FailureKind::Internal, format!("could not make the run's folder: {error}"))
+        })?;
+    let session = gateway
+        .open(&directory.path().join(GATEWAY_SOCKET_NAME))
+        .await
+        .map_err(|error| Failure::new(FailureKind::Internal, error.to_string()))?;
+
+    let cause = tokio::select! {
+        biased;
+        () = cancel.cancelled() => Ok(Cause::Cancelled),
+        () = tokio::time::sleep_until(deadline) => Ok(Cause::TimedOut),
+        // Dropping it midway leaves nothing running.
+        started = sandbox.start(spec(request, directory.path().to_owned())) => match started {
+            Ok(run) => {
+                let mut run = RunGuard::new(run);
+                let cause = supervise(&mut run, observer, deadline, cancel, tally).await;
+                run.remove().await;
+                cause.map_err(sandbox_failure)
+            }
+            Err(error) => Err(sandbox_failure(error)),
+        },
+    };
+    *traffic = session.report();
+    if timeout(GATEWAY_CLOSE, session.close()).await.is_err() {
+        tracing::warn!("a connection to the model gateway did not end with its run");
+    }
+    cause
+}
+
+/// Passes the output on until the run ends or has to, then makes sure that it did.
+async fn supervise(
+    run: &mut RunGuard,
+    observer: impl LineObserver,
+    deadline: Instant,
+    cancel: &CancellationToken,
+    tally: &mut RunTally,
+) -> Result<Cause, SandboxError> {
+    let hopeless = CancellationToken::new();
+    let output = run.take_output();
+    let mut pump = pin!(pump(output, observer, tally, &hopeless));
+    let mut pump_ended = false;
+
+    let cause = loop {
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => break Ok(Cause::Cancelled),
+            () = hopeless.cancelled() => break Ok(Cause::Hopeless),
+            () = tokio::time::sleep_until(deadline) => break Ok(Cause::TimedOut),
+            () = &mut pump, if !pump_ended => pump_ended = true,
+            exit = run.wait() => break exit.map(Cause::Exited),
+        }
+    };
+
+    let (grace, drain) = match &cause {
+        // Processes that outlived the agent hold its output open.
+        Ok(Cause::Exited(_)) => (Duration::ZERO, DRAIN_AFTER_EXIT),
+        Ok(Cause::TimedOut) => (TIMEOUT_GRACE, DRAIN_AFTER_STOP),
+        Ok(Cause::Cancelled | Cause::Hopeless) | Err(_) => (CANCEL_GRACE, DRAIN_AFTER_STOP),
+    };
+    {
+        let mut stop = pin!(run.stop(grace));
+        loop {
+            tokio::select! {
+                () = &mut pump, if !pump_ended => pump_ended = true,
+                () = &mut stop => break,
+            }
+        }
+    }
+    if !pump_ended && timeout(drain, pump).await.is_err() {
+        tracing::warn!("the last lines of a run were dropped: they could not be stored in time");
+    }
+    cause
+}
+
+/// Takes the output line by line: counts it, shows it, and looks for what cannot heal.
+async fn pump(
+    output: Option<mpsc::Receiver<Output>>,
+    mut observer: impl LineObserver,
+    tally: &mut RunTally,
+    hopeless: &CancellationToken,
+) {
+    let Some(mut output) = output else { return };
+    while let Some(line) = output.recv().await {
+        let events = match &line {
+            Output::Stdout { line, .. } => parse_line(line),
+            Output::Stderr { line } => {
+                tally.stderr_line(line);
+                Vec::new()
+            }
+        };
+        for event in &events {
+            tally.event(event);
+            if is_hopeless(event) {
+                hopeless.cancel();
+            }
+        }
+        observer.line(&line, &events).await;
+    }
+}
+
+/// Tells whether the model API refused the credential, which asking again does not change.
+fn is_hopeless(event: &Event) -> bool {
+    match event {
+        Event::ApiRetry { status, error, .. } => {
+            matches!(status, Some(401 | 403)) || error == "authentication_failed"
+        }
+        Event::Init { .. }
+        | Event::AssistantText { .. }
+        | Event::SyntheticText { .. }
+        | Event::Thinking { .. }
+        | Event::ToolUse { .. }
+        | Event::ToolResult { .. }
+        | Event::PermissionDenied(_)
+        | Event::Result(_)
+        | Event::Other { .. } => false,
+    }
+}
+
+fn spec(request: RunRequest, socket_dir: PathBuf) -> SandboxSpec {
+    SandboxSpec {
+        job: request.job,
+        attempt: request.attempt,
+        workspace: request.workspace,
+        work_dir: request.work_dir,
+        current_dir: request.current_dir,
+        socket_dir,
+        arguments: request.invocation.arguments(),
+        environment: request.environment,
+        stdin: request.invocation.stdin(),
+        limits: request.limits,
+        network: request.network,
+    }
+}
+
+fn sandbox_failure(error: SandboxError) -> Failure {
+    Failure::new(FailureKind::Sandbox, error.to_string())
+}

@@ -1,0 +1,95 @@
+//! The private folder of a run, which holds the gateway's socket.
+
+use std::{
+    collections::HashSet,
+    fs::{DirBuilder, Permissions},
+    io,
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use claw_core::JobId;
+
+/// A folder that ends with the run.
+#[derive(Debug)]
+pub(super) struct RunDirectory {
+    path: PathBuf,
+}
+
+impl RunDirectory {
+    /// Makes `{root}/{job}-{attempt}`. Only we get through `root`; the folder itself may be passed by the sandbox's
+    /// user, who gets it mounted.
+    pub(super) fn create(root: &Path, job: JobId, attempt: u64) -> io::Result<Self> {
+        DirBuilder::new().recursive(true).mode(0o700).create(root)?;
+        let path = std::path::absolute(root)?.join(format!("{}-{attempt}", job.short()));
+        remove(&path)?;
+        DirBuilder::new().mode(0o711).create(&path)?;
+        // The process's umask may have taken bits away.
+        std::fs::set_permissions(&path, Permissions::from_mode(0o711))?;
+        Ok(Self { path })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for RunDirectory {
+    fn drop(&mut self) {
+        if let Err(error) = remove(&self.path) {
+            tracing::warn!(%error, "could not remove the folder of a run, {}", self.path.display());
+        }
+    }
+}
+
+/// Removes the folders that a former server's runs left in `root`, except those of `live` jobs. Returns how many.
+///
+/// # Errors
+///
+/// Fails if `root` cannot be read or a folder not be removed.
+pub fn sweep_run_directories(root: &Path, live: &HashSet<JobId>) -> io::Result<usize> {
+    let live: HashSet<String> = live.iter().map(|job| job.short()).collect();
+    let entries = match std::fs::read_dir(root) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        entries => entries?,
+    };
+    let mut removed = 0;
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        let job = name.to_str().and_then(|name| name.split_once('-')).map(|(job, _)| job);
+        if job.is_some_and(|job| !live.contains(job)) {
+            remove(&entry.path())?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_folder_ends_with_its_run_and_leftovers_are_swept() {
+        let root = tempfile::tempdir().expect("a folder");
+        let (dead, live) = (JobId::new(), JobId::new());
+        let keep = |job| std::mem::forget(RunDirectory::create(root.path(), job, 1).expect("made"));
+        keep(dead);
+        keep(live);
+
+        let path = RunDirectory::create(root.path(), JobId::new(), 2).expect("made").path().to_owned();
+        let swept = sweep_run_directories(root.path(), &HashSet::from([live])).expect("swept");
+
+        assert!(!path.exists());
+        assert_eq!(swept, 1);
+        assert!(root.path().join(format!("{}-1", live.short())).exists());
+    }
+}

@@ -1,0 +1,10 @@
+//! The agent room with real parts: the real Claude Code CLI in the local sandbox, through the gateway, against a
+//! scripted Messages API.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod gateway;
+mod lab;
+mod leaving;
+mod local;
+mod runs;
+mod samples;
