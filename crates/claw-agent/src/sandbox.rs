@@ -166,7 +166,8 @@ pub trait Sandbox: Send + Sync {
 #[async_trait]
 pub trait SandboxRun: Send {
     /// Returns the run's output; `None` after the first call. The channel is bounded: a reader that does not read
-    /// slows the agent down and loses nothing. It closes when both outputs have ended.
+    /// slows the agent down and loses nothing; only what it has not read when the run is stopped may be cut after
+    /// some megabytes. It closes when both outputs have ended.
     fn take_output(&mut self) -> Option<mpsc::Receiver<Output>>;
 
     /// Ends the whole tree of processes: SIGTERM, up to `grace`, then SIGKILL. Returns when nothing runs any more.

@@ -1,0 +1,9 @@
+//! The Docker sandbox on a real Engine, with the real image. Most runs put a shell in the agent's place.
+
+mod breaking;
+mod cli;
+mod ending;
+mod hardening;
+mod lab;
+mod leaving;
+mod streams;
