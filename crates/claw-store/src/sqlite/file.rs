@@ -1,0 +1,118 @@
+//! The store's file: who may open it, with which rights, and how connections are set up.
+
+use std::{
+    fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError},
+    io,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::{SqliteOptions, jobs::search};
+use crate::StoreError;
+
+/// Readers never wait for the writer in WAL mode; only recovery after a crash and checkpoints take short locks.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Statements kept ready per connection. More than there are different ones.
+const STATEMENTS: usize = 128;
+
+/// Page cache per connection in KiB. It fills only as far as it is used.
+const CACHE_KIB: i64 = 8 * 1024;
+
+/// Size in bytes to which the log shrinks after a checkpoint.
+const LOG_LIMIT_BYTES: i64 = 64 * 1024 * 1024;
+
+/// Held while the file is open; other processes see it.
+pub(super) struct Lock {
+    _file: File,
+}
+
+/// Makes the folder and an empty file for nobody else's eyes, and takes the lock.
+pub(super) fn prepare(path: &Path) -> Result<Lock, StoreError> {
+    let failed = |error: io::Error| StoreError::Unavailable {
+        reason: format!("{}: {error}: make the data folder writable for this user", path.display()),
+    };
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
+    }
+    // A file of its own, because closing any handle on the database file would drop SQLite's locks on it.
+    let mut lock_path = path.as_os_str().to_owned();
+    lock_path.push(".lock");
+    let lock = open_private(&PathBuf::from(lock_path)).map_err(failed)?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let reason = format!(
+                "{} is in use by another running server: stop that one or choose another data folder",
+                path.display()
+            );
+            return Err(StoreError::Unavailable { reason });
+        }
+        Err(TryLockError::Error(error)) => return Err(failed(error)),
+    }
+    // SQLite gives its `-wal` and `-shm` files the rights of this one.
+    open_private(path).map_err(failed)?;
+    Ok(Lock { _file: lock })
+}
+
+fn open_private(path: &Path) -> io::Result<File> {
+    let file =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    if file.metadata()?.permissions().mode() & 0o077 != 0 {
+        file.set_permissions(Permissions::from_mode(0o600))?;
+    }
+    Ok(file)
+}
+
+/// Opens the connection that writes.
+pub(super) fn connect_writer(path: &Path, options: &SqliteOptions) -> Result<Connection, StoreError> {
+    let connect = || -> Result<Connection, StoreError> {
+        let connection = connect(path)?;
+        connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update_and_check(None, "journal_size_limit", LOG_LIMIT_BYTES, |_| Ok(()))?;
+        if let Some(bytes) = options.max_size_bytes {
+            let page_size: i64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
+            let pages = super::error::to_sql(bytes) / page_size.max(1);
+            connection.pragma_update_and_check(None, "max_page_count", pages.max(1), |_| Ok(()))?;
+        }
+        Ok(connection)
+    };
+    connect().map_err(|error| about(path, error))
+}
+
+/// Opens a connection that only reads. The file must have been opened for writing before.
+pub(super) fn connect_reader(path: &Path) -> Result<Connection, StoreError> {
+    let connect = || -> Result<Connection, StoreError> {
+        let connection = connect(path)?;
+        connection.pragma_update(None, "query_only", true)?;
+        search::register(&connection)?;
+        Ok(connection)
+    };
+    connect().map_err(|error| about(path, error))
+}
+
+fn connect(path: &Path) -> Result<Connection, StoreError> {
+    // No URI names: a path with `?` in it is just a path. No mutex: each connection stays in one thread.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    connection.pragma_update(None, "trusted_schema", false)?;
+    Ok(connection)
+}
+
+/// Puts the file's name before what went wrong with it.
+pub(super) fn about(path: &Path, error: StoreError) -> StoreError {
+    match error {
+        StoreError::Unavailable { reason } => {
+            StoreError::Unavailable { reason: format!("{}: {reason}", path.display()) }
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,220 @@
+//! Lists of jobs. Each page is read from the index that narrows it most; totals come from the kept counts.
+
+use claw_core::JobStatus;
+use rusqlite::{Connection, ToSql, types::Value};
+
+use super::{
+    row, search,
+    totals::{self, Dimension},
+};
+use crate::{
+    JobFilter, JobPage, JobSort, StoreError,
+    sqlite::error::{from_sql, to_sql},
+};
+
+/// A set of at most this many jobs is read whole and sorted or searched, rather than walked in another order.
+const SMALL: u64 = 2_000;
+
+/// Returns one page with its total. The connection must stand in one snapshot.
+pub(super) fn list(connection: &Connection, filter: &JobFilter) -> Result<JobPage, StoreError> {
+    let plan = Plan::new(connection, filter)?;
+    let total = match plan.known_total {
+        Some(total) => total,
+        None => plan.count(connection)?,
+    };
+    let mut page = JobPage { items: Vec::new(), total };
+    if filter.offset < total && filter.limit > 0 {
+        for seq in plan.page(connection, filter)? {
+            page.items.push(row::at(connection, seq)?.job);
+        }
+    }
+    Ok(page)
+}
+
+/// One condition on a column, with how many jobs meet it.
+struct Condition {
+    dimension: Dimension,
+    total: u64,
+    sql: &'static str,
+    parameter: &'static str,
+    value: String,
+}
+
+/// From where the rows are taken.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Driver {
+    /// All jobs, in order of submit.
+    Table,
+    /// Jobs by state, in order of submit.
+    Status,
+    /// Jobs by state and priority.
+    Priority,
+    /// The index of this dimension.
+    Dimension(Dimension),
+    /// The search index and, behind its end, the table.
+    Search,
+}
+
+struct Plan {
+    /// `SELECT`s of `seq` and `priority` whose union is the answer, each of them in order already where it matters.
+    legs: Vec<String>,
+    parameters: Vec<(&'static str, Value)>,
+    known_total: Option<u64>,
+}
+
+impl Plan {
+    fn new(connection: &Connection, filter: &JobFilter) -> Result<Self, StoreError> {
+        let conditions = conditions(connection, filter)?;
+        let narrowest = conditions.iter().min_by_key(|condition| condition.total);
+        let in_state = totals::total(connection, Dimension::All, "", filter.status)?;
+        let candidates = narrowest.map_or(in_state, |condition| condition.total);
+        let needle = filter.search.as_deref().filter(|text| !text.is_empty()).map(search::fold);
+        let query = needle.as_deref().and_then(search::index_query);
+
+        let driver = match (&query, filter.sort, narrowest) {
+            (Some(_), ..) if candidates > SMALL => Driver::Search,
+            // Few enough to sort, or all there is in this order anyway.
+            (_, JobSort::Newest | JobSort::Oldest, Some(narrowest)) => Driver::Dimension(narrowest.dimension),
+            (_, JobSort::Priority, Some(narrowest)) if candidates <= SMALL => {
+                Driver::Dimension(narrowest.dimension)
+            }
+            (_, JobSort::Priority, _) => Driver::Priority,
+            (_, JobSort::Newest | JobSort::Oldest, None) if filter.status.is_some() => Driver::Status,
+            (_, JobSort::Newest | JobSort::Oldest, None) => Driver::Table,
+        };
+        let known_total = match (&needle, conditions.as_slice()) {
+            (None, []) => Some(in_state),
+            (None, [only]) => Some(only.total),
+            _ => None,
+        };
+
+        let mut plan = Self { legs: Vec::new(), parameters: Vec::new(), known_total };
+        let mut residual = String::new();
+        for condition in &conditions {
+            plan.parameters.push((condition.parameter, Value::Text(condition.value.clone())));
+            if driver != Driver::Dimension(condition.dimension) {
+                residual += condition.sql;
+            }
+        }
+        if let Some(needle) = needle {
+            plan.parameters.push((":needle", Value::Text(needle)));
+            if driver != Driver::Search {
+                residual += CONTAINS;
+            }
+        }
+        if let (Driver::Search, Some(query)) = (driver, query) {
+            plan.parameters.push((":query", Value::Text(query)));
+            plan.parameters.push((":indexed", Value::Integer(search::indexed(connection)?)));
+        }
+        plan.legs = legs(driver, filter.status, &residual);
+        Ok(plan)
+    }
+
+    fn count(&self, connection: &Connection) -> Result<u64, StoreError> {
+        let sql = format!("SELECT count(*) FROM ({})", self.legs.join(" UNION ALL "));
+        let mut statement = connection.prepare_cached(&sql)?;
+        let total = statement.query_row(self.bound().as_slice(), |row| row.get(0))?;
+        Ok(from_sql(total))
+    }
+
+    fn page(&self, connection: &Connection, filter: &JobFilter) -> Result<Vec<i64>, StoreError> {
+        let order = match filter.sort {
+            JobSort::Newest => "seq DESC",
+            JobSort::Oldest => "seq",
+            JobSort::Priority => "priority DESC, seq",
+        };
+        let legs = self.legs.join(" UNION ALL ");
+        let sql = format!("{legs} ORDER BY {order} LIMIT :limit OFFSET :offset");
+        let (limit, offset) = (to_sql(filter.limit), to_sql(filter.offset));
+        let mut bound = self.bound();
+        bound.push((":limit", &limit));
+        bound.push((":offset", &offset));
+        let mut statement = connection.prepare_cached(&sql)?;
+        let found = statement.query_map(bound.as_slice(), |row| row.get(0))?;
+        Ok(found.collect::<Result<_, _>>()?)
+    }
+
+    fn bound(&self) -> Vec<(&'static str, &dyn ToSql)> {
+        self.parameters.iter().map(|(name, value)| (*name, value as &dyn ToSql)).collect()
+    }
+}
+
+const CONTAINS: &str =
+    " AND contains_text((SELECT prompt FROM job_specs WHERE job_specs.seq = jobs.seq), :needle)";
+
+fn conditions(connection: &Connection, filter: &JobFilter) -> Result<Vec<Condition>, StoreError> {
+    let asked = [
+        (Dimension::Owner, filter.owner.clone(), ":owner", " AND jobs.owner = :owner"),
+        (
+            Dimension::Workspace,
+            filter.workspace.map(|workspace| workspace.to_string()),
+            ":workspace",
+            " AND jobs.workspace = :workspace",
+        ),
+        (
+            Dimension::Source,
+            filter.source.map(|source| source.as_str().to_owned()),
+            ":source",
+            " AND jobs.source = :source",
+        ),
+        (
+            Dimension::Tag,
+            filter.tag.clone(),
+            ":tag",
+            " AND EXISTS (SELECT 1 FROM job_tags WHERE job_tags.tag = :tag AND job_tags.seq = jobs.seq)",
+        ),
+    ];
+    let mut conditions = Vec::new();
+    for (dimension, value, parameter, sql) in asked {
+        if let Some(value) = value {
+            let total = totals::total(connection, dimension, &value, filter.status)?;
+            conditions.push(Condition { dimension, total, sql, parameter, value });
+        }
+    }
+    Ok(conditions)
+}
+
+/// Returns the `SELECT`s. An index by state gives one range per state, each in order, which SQLite merges while it
+/// reads; so one index serves the lists of one state and of all.
+fn legs(driver: Driver, status: Option<JobStatus>, residual: &str) -> Vec<String> {
+    let by_state = |index: &str, condition: &str| {
+        let states = JobStatus::ALL.into_iter().filter(|state| status.is_none_or(|wanted| wanted == *state));
+        states
+            .map(|state| {
+                format!(
+                    "SELECT jobs.seq AS seq, jobs.priority AS priority FROM jobs INDEXED BY {index}
+                     WHERE jobs.status = '{state}'{condition}{residual}"
+                )
+            })
+            .collect()
+    };
+    let in_state = status.map(|state| format!(" AND jobs.status = '{state}'")).unwrap_or_default();
+    match driver {
+        Driver::Table => vec![format!(
+            "SELECT jobs.seq AS seq, jobs.priority AS priority FROM jobs NOT INDEXED WHERE TRUE{residual}"
+        )],
+        Driver::Status => by_state("jobs_by_status", ""),
+        Driver::Priority => by_state("jobs_by_priority", ""),
+        Driver::Dimension(Dimension::All) => by_state("jobs_by_status", ""),
+        Driver::Dimension(Dimension::Owner) => by_state("jobs_by_owner", " AND jobs.owner = :owner"),
+        Driver::Dimension(Dimension::Workspace) => {
+            by_state("jobs_by_workspace", " AND jobs.workspace = :workspace")
+        }
+        Driver::Dimension(Dimension::Source) => by_state("jobs_by_source", " AND jobs.source = :source"),
+        Driver::Dimension(Dimension::Tag) => vec![format!(
+            "SELECT job_tags.seq AS seq, jobs.priority AS priority
+             FROM job_tags CROSS JOIN jobs ON jobs.seq = job_tags.seq WHERE job_tags.tag = :tag{in_state}{residual}"
+        )],
+        Driver::Search => vec![
+            format!(
+                "SELECT job_search.rowid AS seq, jobs.priority AS priority
+                 FROM job_search CROSS JOIN jobs ON jobs.seq = job_search.rowid
+                 WHERE job_search MATCH :query{in_state}{residual}"
+            ),
+            format!(
+                "SELECT jobs.seq AS seq, jobs.priority AS priority FROM jobs NOT INDEXED
+                 WHERE jobs.seq > :indexed{in_state}{residual}{CONTAINS}"
+            ),
+        ],
+    }
+}

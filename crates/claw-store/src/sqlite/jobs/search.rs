@@ -1,0 +1,128 @@
+//! Searching in prompts: a trigram index that is filled in batches, and a plain scan for what it does not know yet.
+//!
+//! Putting every prompt into the index as it is submitted would make a submit several times as costly and delay the
+//! claim that follows. The newest few hundred prompts are quick to scan, so the index may lag behind by that much.
+
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, functions::FunctionFlags, params};
+
+use crate::{StoreError, sqlite::counters};
+
+/// Jobs the index lags behind before the writer, when idle, brings it up to date.
+const LAG: i64 = 256;
+
+/// Jobs the index lags behind before it is brought up to date even while writes wait.
+const LAG_WHEN_BUSY: i64 = 4096;
+
+/// Bytes of prompts that one step puts into the index. Bounds how long writes wait for it.
+const STEP_BYTES: usize = 256 * 1024;
+
+/// How long a step that failed is not tried again.
+const PAUSE: Duration = Duration::from_secs(30);
+
+/// The index knows sequences of this many characters; shorter texts need a scan.
+const GRAM: usize = 3;
+
+/// Name of the last job in the index among the counters.
+const INDEXED: &str = "search_indexed";
+
+/// The function that compares without regard to letter case.
+pub(in crate::sqlite) fn register(connection: &Connection) -> Result<(), StoreError> {
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
+    connection.create_scalar_function("contains_text", 2, flags, |context| {
+        let (prompt, needle) = (context.get_raw(0).as_str()?, context.get_raw(1).as_str()?);
+        Ok(fold(prompt).contains(needle))
+    })?;
+    Ok(())
+}
+
+/// Returns the text without regard to letter case.
+pub(super) fn fold(text: &str) -> String {
+    text.chars().flat_map(char::to_lowercase).collect()
+}
+
+/// Returns the text as a query to the index; `None` if the index cannot answer it.
+pub(super) fn index_query(needle: &str) -> Option<String> {
+    let known = needle.chars().count() >= GRAM && !needle.contains('\0');
+    known.then(|| format!("\"{}\"", needle.replace('"', "\"\"")))
+}
+
+/// Returns the newest job that the index knows.
+pub(super) fn indexed(connection: &Connection) -> Result<i64, StoreError> {
+    counters::get(connection, INDEXED)
+}
+
+/// Removes a job from the index, if it is there.
+pub(super) fn forget(connection: &Connection, seq: i64) -> Result<(), StoreError> {
+    if seq <= indexed(connection)? {
+        connection.prepare_cached("DELETE FROM job_search WHERE rowid = ?1")?.execute(params![seq])?;
+    }
+    Ok(())
+}
+
+/// What the index does not know yet, as the writer keeps it in mind.
+pub(in crate::sqlite) struct Backlog {
+    indexed: i64,
+    not_before: Option<Instant>,
+}
+
+impl Backlog {
+    /// Returns what is to be done in this file.
+    pub(in crate::sqlite) fn load(connection: &Connection) -> Self {
+        // On an error everything counts as new; the step itself then reports it.
+        Self { indexed: indexed(connection).unwrap_or(0), not_before: None }
+    }
+
+    /// Tells whether a step should be taken now.
+    pub(in crate::sqlite) fn is_due(&self, connection: &Connection, idle: bool) -> bool {
+        let newest = connection
+            .prepare_cached("SELECT max(seq) FROM job_specs")
+            .and_then(|mut statement| statement.query_row([], |row| row.get::<_, Option<i64>>(0)));
+        let lag = newest.ok().flatten().unwrap_or(0) - self.indexed;
+        lag >= if idle { LAG } else { LAG_WHEN_BUSY }
+            && self.not_before.is_none_or(|not_before| not_before <= Instant::now())
+    }
+
+    /// Takes a step in a transaction of its own. Searches stay right if it fails, they only get slower.
+    pub(in crate::sqlite) fn work_off(&mut self, connection: &Connection) {
+        let step = || -> Result<i64, StoreError> {
+            connection.execute_batch("BEGIN IMMEDIATE")?;
+            let indexed = index_some(connection, indexed(connection)?)?;
+            counters::set(connection, INDEXED, indexed)?;
+            connection.execute_batch("COMMIT")?;
+            Ok(indexed)
+        };
+        match step() {
+            Ok(indexed) => (self.indexed, self.not_before) = (indexed, None),
+            Err(error) => {
+                tracing::warn!(%error, "the search index could not be brought up to date, searches get slower");
+                if !connection.is_autocommit()
+                    && let Err(error) = connection.execute_batch("ROLLBACK")
+                {
+                    tracing::error!(%error, "a failed transaction could not be rolled back");
+                }
+                self.not_before = Some(Instant::now() + PAUSE);
+            }
+        }
+    }
+}
+
+/// Indexes the next jobs after `indexed` and returns the last one.
+fn index_some(connection: &Connection, mut indexed: i64) -> Result<i64, StoreError> {
+    let mut bytes = 0;
+    let mut select = connection
+        .prepare_cached("SELECT seq, prompt FROM job_specs WHERE seq > ?1 ORDER BY seq LIMIT ?2")?;
+    let mut insert = connection.prepare_cached("INSERT INTO job_search (rowid, prompt) VALUES (?1, ?2)")?;
+    let mut rows = select.query(params![indexed, LAG_WHEN_BUSY])?;
+    while bytes < STEP_BYTES
+        && let Some(row) = rows.next()?
+    {
+        let prompt: String = row.get(1)?;
+        bytes += prompt.len();
+        indexed = row.get(0)?;
+        // The tokenizer would stop at a NUL.
+        insert.execute(params![indexed, prompt.replace('\0', "\u{fffd}")])?;
+    }
+    Ok(indexed)
+}

@@ -1,0 +1,35 @@
+//! The schema: embedded steps that only go forward and run by themselves.
+
+use rusqlite::Connection;
+
+use crate::StoreError;
+
+/// Every step ever shipped, in order. A step that was released is never edited: add another.
+const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_initial.sql")];
+
+/// Marks a file as ours (`PRAGMA application_id`): the letters "Claw".
+const APPLICATION_ID: i32 = 0x436c_6177;
+
+/// Brings the schema up to the newest version, each step in a transaction of its own.
+pub(super) fn run(connection: &mut Connection) -> Result<(), StoreError> {
+    let known = u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX);
+    let found: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let application: i32 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let tables: u32 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if application != APPLICATION_ID && tables > 0 {
+        let reason = "the file is a database of another program: choose another data folder".to_owned();
+        return Err(StoreError::Unavailable { reason });
+    }
+    if found > known {
+        return Err(StoreError::NewerSchema { found, known });
+    }
+    for (version, step) in (1u32..).zip(MIGRATIONS).skip(found as usize) {
+        let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        transaction.execute_batch(step)?;
+        transaction.pragma_update(None, "user_version", version)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.commit()?;
+        tracing::info!(version, "store schema updated");
+    }
+    Ok(())
+}

@@ -1,0 +1,224 @@
+//! The one writer: a thread that puts whatever waits into one transaction and syncs it to disk once.
+
+use std::{
+    collections::HashSet,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    thread::JoinHandle,
+};
+
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{error::closed, jobs::search};
+use crate::{Signals, StoreError, Topic, signals::LocalSignals};
+
+/// Writes that may wait. Past it callers wait for a place, so that memory stays bounded.
+const QUEUE: usize = 1024;
+
+/// Writes that share one transaction. Bounds how long the first of them waits for its answer.
+const BATCH: usize = 256;
+
+/// One write inside the transaction of its batch. A savepoint of its own undoes it alone if it fails.
+pub(super) struct Step<'a> {
+    pub(super) connection: &'a Connection,
+    topics: Vec<Topic>,
+}
+
+impl Step<'_> {
+    /// Has the topic signalled once everything is on disk.
+    pub(super) fn signal(&mut self, topic: Topic) {
+        self.topics.push(topic);
+    }
+}
+
+/// Sends writes to the writer thread.
+#[derive(Clone)]
+pub(super) struct Writer {
+    queue: mpsc::Sender<Message>,
+}
+
+enum Message {
+    Write(Box<dyn Write>),
+    /// Finish what waits, then end.
+    Close,
+}
+
+trait Write: Send {
+    /// Tells whether the caller still waits for the answer.
+    fn is_wanted(&self) -> bool;
+
+    /// Does the work; `None` if it failed and must be undone.
+    fn run(&mut self, connection: &Connection) -> Option<Vec<Topic>>;
+
+    /// Answers the caller. `lost` tells why the whole batch did not reach the disk.
+    fn answer(self: Box<Self>, lost: Option<&str>);
+}
+
+struct Waiting<T, F> {
+    work: Option<F>,
+    outcome: Result<T, StoreError>,
+    reply: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<T, F> Write for Waiting<T, F>
+where
+    T: Send,
+    F: FnOnce(&mut Step<'_>) -> Result<T, StoreError> + Send,
+{
+    fn is_wanted(&self) -> bool {
+        !self.reply.is_closed()
+    }
+
+    fn run(&mut self, connection: &Connection) -> Option<Vec<Topic>> {
+        let work = self.work.take()?;
+        let mut step = Step { connection, topics: Vec::new() };
+        // A panic must not take the writer along: the savepoint undoes the half-done work.
+        self.outcome = catch_unwind(AssertUnwindSafe(|| work(&mut step))).unwrap_or_else(|_| {
+            tracing::error!("a write panicked and was undone");
+            Err(StoreError::Unavailable { reason: "the write broke off and was undone".into() })
+        });
+        self.outcome.is_ok().then_some(step.topics)
+    }
+
+    fn answer(self: Box<Self>, lost: Option<&str>) {
+        let outcome = match lost {
+            None => self.outcome,
+            // The one whose own error it was knows best what happened.
+            Some(_) if matches!(self.outcome, Err(StoreError::Unavailable { .. })) => self.outcome,
+            Some(reason) => Err(StoreError::Unavailable { reason: reason.to_owned() }),
+        };
+        // A caller that went away does not want to know.
+        let _ = self.reply.send(outcome);
+    }
+}
+
+impl Writer {
+    /// Starts the thread. `guard` is dropped when the connection is closed.
+    pub(super) fn start(
+        connection: Connection,
+        signals: Arc<LocalSignals>,
+        guard: impl Send + 'static,
+    ) -> std::io::Result<(Self, JoinHandle<()>)> {
+        let (queue, receiver) = mpsc::channel(QUEUE);
+        let thread = std::thread::Builder::new().name("store-writer".into()).spawn(move || {
+            work_off(connection, receiver, &signals);
+            drop(guard);
+        })?;
+        Ok((Self { queue }, thread))
+    }
+
+    /// Does `work` in a transaction and returns when it is on disk.
+    ///
+    /// If the returned future is dropped the write may still happen, or may not.
+    pub(super) async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Step<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let write = Waiting { work: Some(work), outcome: Err(closed()), reply };
+        self.queue.send(Message::Write(Box::new(write))).await.map_err(|_| closed())?;
+        answer.await.map_err(|_| closed())?
+    }
+
+    /// Has the thread end after everything that waits.
+    pub(super) async fn close(&self) {
+        // An error means that it ended already.
+        let _ = self.queue.send(Message::Close).await;
+    }
+}
+
+fn work_off(connection: Connection, mut queue: mpsc::Receiver<Message>, signals: &LocalSignals) {
+    let mut backlog = search::Backlog::load(&connection);
+    let mut open = true;
+    while let Some(batch) = next_batch(&mut queue, &mut open) {
+        commit(&connection, batch, signals);
+        if backlog.is_due(&connection, queue.is_empty()) {
+            backlog.work_off(&connection);
+        }
+    }
+    // Everything acknowledged is in the log already; folding it into the file makes the next start quick.
+    if let Err(error) = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
+        tracing::warn!(%error, "the store's log could not be folded into its file, the next start does it");
+    }
+}
+
+/// Waits for a write and takes along what waits behind it. `None` when there is nothing more to come.
+fn next_batch(queue: &mut mpsc::Receiver<Message>, open: &mut bool) -> Option<Vec<Box<dyn Write>>> {
+    let mut batch: Vec<Box<dyn Write>> = Vec::new();
+    let mut next = queue.blocking_recv();
+    loop {
+        match next {
+            Some(Message::Write(write)) if write.is_wanted() => batch.push(write),
+            Some(Message::Write(_)) => {}
+            Some(Message::Close) => {
+                queue.close();
+                *open = false;
+            }
+            None => return (!batch.is_empty()).then_some(batch),
+        }
+        if batch.len() >= BATCH {
+            return Some(batch);
+        }
+        next = match queue.try_recv() {
+            Ok(message) => Some(message),
+            Err(_) if *open || !batch.is_empty() => return Some(batch),
+            Err(_) => None,
+        };
+    }
+}
+
+fn commit(connection: &Connection, mut batch: Vec<Box<dyn Write>>, signals: &LocalSignals) {
+    if batch.is_empty() {
+        return;
+    }
+    let lost = match run(connection, &mut batch) {
+        Ok(topics) => {
+            topics.into_iter().for_each(|topic| signals.publish(topic));
+            None
+        }
+        Err(error) => {
+            if !connection.is_autocommit()
+                && let Err(error) = connection.execute_batch("ROLLBACK")
+            {
+                tracing::error!(%error, "a failed transaction could not be rolled back");
+            }
+            tracing::error!(%error, writes = batch.len(), "the store could not write");
+            Some(match error {
+                StoreError::Unavailable { reason } => reason,
+                other => other.to_string(),
+            })
+        }
+    };
+    for write in batch {
+        write.answer(lost.as_deref());
+    }
+}
+
+/// Runs the whole batch in one transaction and returns what to signal once it is on disk.
+fn run(connection: &Connection, batch: &mut [Box<dyn Write>]) -> Result<HashSet<Topic>, StoreError> {
+    let statement = |sql| connection.prepare_cached(sql)?.execute([]);
+    let mut topics = HashSet::new();
+    statement("BEGIN IMMEDIATE")?;
+    for write in batch {
+        statement("SAVEPOINT one_write")?;
+        let outcome = write.run(connection);
+        if connection.is_autocommit() {
+            // SQLite itself gives up the whole transaction when the disk is full or broken, and what the writes
+            // before this one did is gone with it.
+            return Err(StoreError::Unavailable {
+                reason: "the disk is full or broken, nothing was written".into(),
+            });
+        }
+        match outcome {
+            Some(wanted) => topics.extend(wanted),
+            None => {
+                statement("ROLLBACK TO one_write")?;
+            }
+        }
+        statement("RELEASE one_write")?;
+    }
+    statement("COMMIT")?;
+    Ok(topics)
+}
