@@ -1,0 +1,197 @@
+//! What the server is made of, and the router over it.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, FromRef, FromRequestParts as _, Request, State},
+    middleware,
+};
+use claw_core::ErrorCode;
+use claw_docker::Docker;
+use claw_gate::Gate;
+use claw_jobs::{JobService, Settings, WorkerState, WorkspaceService};
+use tokio::sync::Semaphore;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::{
+    error::{ApiError, ApiResult},
+    extract::{AfterSetup, Caller},
+    frame, homelab,
+    hosts::HostPolicy,
+    openapi,
+    pages::{self, Reference},
+    probe::EngineProbe,
+    v1,
+};
+
+/// Largest JSON body in bytes, where a route does not say otherwise.
+const MAX_BODY_BYTES: usize = 2 * 1024 * 1024;
+
+/// Event streams open at the same time. Further ones are told to come back, so that ordinary requests find room.
+const MAX_STREAMS: usize = 256;
+
+/// What the server needs to know from the configuration.
+#[derive(Clone, Debug)]
+pub struct HttpConfig {
+    /// Where the server listens.
+    pub listen: SocketAddr,
+    /// Names that it answers to besides loopback ones and its own address.
+    pub allowed_hosts: Vec<String>,
+    /// Origins such as `https://ui.example` whose pages may use the API.
+    pub cors_origins: Vec<String>,
+    /// Whether session cookies are sent over TLS only.
+    pub secure_cookies: bool,
+    /// Image of the sandbox, to tell whether it is there.
+    pub sandbox_image: String,
+    /// Version of the program.
+    pub version: String,
+}
+
+/// The use cases that the server puts on the network.
+pub struct App {
+    /// Who may do what.
+    pub gate: Gate,
+    /// Jobs.
+    pub jobs: JobService,
+    /// Workspaces.
+    pub workspaces: WorkspaceService,
+    /// Settings.
+    pub settings: Settings,
+    /// The Docker Engine, if one is configured.
+    pub engine: Option<Docker>,
+    /// How things stand with the worker.
+    pub worker: WorkerState,
+    /// What the configuration says.
+    pub config: HttpConfig,
+}
+
+/// The state that handlers share. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Server(Arc<Inner>);
+
+struct Inner {
+    app: App,
+    hosts: HostPolicy,
+    probe: EngineProbe,
+    streams: Arc<Semaphore>,
+    reference: Reference,
+}
+
+impl Server {
+    fn new(app: App, reference: Reference) -> Self {
+        let config = &app.config;
+        let hosts = HostPolicy::new(config.listen, &config.allowed_hosts, &config.cors_origins);
+        let probe = EngineProbe::new(app.engine.clone(), config.sandbox_image.clone());
+        Self(Arc::new(Inner { hosts, probe, streams: Arc::new(Semaphore::new(MAX_STREAMS)), reference, app }))
+    }
+
+    pub(crate) fn gate(&self) -> &Gate {
+        &self.0.app.gate
+    }
+
+    pub(crate) fn jobs(&self) -> &JobService {
+        &self.0.app.jobs
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.0.app.settings
+    }
+
+    pub(crate) fn worker(&self) -> &WorkerState {
+        &self.0.app.worker
+    }
+
+    pub(crate) fn config(&self) -> &HttpConfig {
+        &self.0.app.config
+    }
+
+    pub(crate) fn hosts(&self) -> &HostPolicy {
+        &self.0.hosts
+    }
+
+    pub(crate) fn probe(&self) -> &EngineProbe {
+        &self.0.probe
+    }
+
+    pub(crate) fn streams(&self) -> &Arc<Semaphore> {
+        &self.0.streams
+    }
+
+    pub(crate) fn reference(&self) -> &Reference {
+        &self.0.reference
+    }
+}
+
+impl FromRef<Server> for Gate {
+    fn from_ref(server: &Server) -> Self {
+        server.0.app.gate.clone()
+    }
+}
+
+impl FromRef<Server> for JobService {
+    fn from_ref(server: &Server) -> Self {
+        server.0.app.jobs.clone()
+    }
+}
+
+impl FromRef<Server> for WorkspaceService {
+    fn from_ref(server: &Server) -> Self {
+        server.0.app.workspaces.clone()
+    }
+}
+
+impl FromRef<Server> for Settings {
+    fn from_ref(server: &Server) -> Self {
+        server.0.app.settings.clone()
+    }
+}
+
+/// Every route that the OpenAPI document describes.
+pub(crate) fn described_routes() -> OpenApiRouter<Server> {
+    OpenApiRouter::with_openapi(openapi::frame())
+        .merge(v1::routes())
+        .merge(homelab::routes())
+        .merge(pages::described())
+}
+
+/// Returns the whole server as a router.
+///
+/// [`crate::serve`] puts it on a socket; tests call it in process.
+pub fn router(app: App) -> Router {
+    let (routes, document) = described_routes().split_for_parts();
+    let reference = Reference::new(&openapi::finish(document));
+    let server = Server::new(app, reference);
+    routes
+        .merge(pages::routes())
+        .fallback(unknown_route)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(middleware::from_fn_with_state(server.clone(), frame::around))
+        .with_state(server)
+}
+
+async fn unknown_route(State(server): State<Server>, request: Request) -> ApiError {
+    match admitted(&server, request).await {
+        Ok(()) => ApiError::new(ErrorCode::RouteNotFound, "there is no such route: GET /docs lists them"),
+        Err(error) => error,
+    }
+}
+
+async fn wrong_method(State(server): State<Server>, request: Request) -> ApiError {
+    let message = "the route does not take this method: GET /docs lists those it takes";
+    match admitted(&server, request).await {
+        Ok(()) => ApiError::new(ErrorCode::MethodNotAllowed, message),
+        Err(error) => error,
+    }
+}
+
+/// Below `/api`, what there is not takes a credential like what there is.
+async fn admitted(server: &Server, request: Request) -> ApiResult<()> {
+    let (mut parts, _body) = request.into_parts();
+    if parts.uri.path().starts_with("/api/") {
+        Caller::from_request_parts(&mut parts, server).await.map(drop)
+    } else {
+        AfterSetup::from_request_parts(&mut parts, server).await.map(drop)
+    }
+}

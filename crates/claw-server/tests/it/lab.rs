@@ -1,0 +1,414 @@
+//! A whole server in process, and requests to it.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    body::{Body, BodyDataStream},
+    http::{HeaderMap, Method, Request, StatusCode, header},
+};
+use claw_agent::sandbox::{Limits, SandboxKind};
+use claw_core::{
+    Actor, ClaimedJob, Clock, JobId, JobOutcome, JobResult, NetworkMode, Role, RunUsage, Scope, Secret,
+    SystemClock, Timestamp, WorkerId,
+};
+use claw_docker::Docker;
+use claw_gate::{Gate, GateConfig, SetupState};
+use claw_jobs::{JobService, Settings, SettingsDefaults, WorkerState, WorkspaceService};
+use claw_server::{App, HttpConfig};
+use claw_store::{
+    ClaimRequest, Store, StreamName,
+    sqlite::{SqliteOptions, SqliteStore},
+};
+use claw_workspace::Workspaces;
+use futures_util::StreamExt as _;
+use http_body_util::BodyExt as _;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tower::ServiceExt as _;
+
+/// How long anything may take before a test fails.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A server with everything behind it.
+pub(crate) struct Lab {
+    pub(crate) router: Router,
+    pub(crate) store: Store,
+    pub(crate) gate: Gate,
+    /// A key of role admin with every scope; empty before set-up.
+    pub(crate) admin: String,
+    /// The setup token; empty after set-up.
+    pub(crate) setup_token: String,
+    folder: TempDir,
+    database: Option<SqliteStore>,
+}
+
+/// What tests choose.
+pub(crate) struct Options {
+    pub(crate) engine: Option<Docker>,
+    pub(crate) sandbox_image: &'static str,
+    pub(crate) listen: &'static str,
+    pub(crate) secure_cookies: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            engine: None,
+            sandbox_image: "claw-sandbox:latest",
+            listen: "127.0.0.1:5179",
+            secure_cookies: false,
+        }
+    }
+}
+
+impl Lab {
+    /// Returns a server whose set-up was finished with [`Lab::admin`].
+    pub(crate) async fn new() -> Self {
+        Self::with(Options::default()).await
+    }
+
+    pub(crate) async fn with(options: Options) -> Self {
+        let mut lab = Self::before_setup(options).await;
+        let token = Secret::new(std::mem::take(&mut lab.setup_token));
+        let scopes = [Scope::All].into();
+        let (key, _) = lab
+            .gate
+            .setup_with_key(&token, "root", scopes, [127, 0, 0, 1].into())
+            .await
+            .expect("set-up is done");
+        lab.admin = key.expose().to_owned();
+        lab
+    }
+
+    pub(crate) async fn before_setup(options: Options) -> Self {
+        let folder = tempfile::tempdir().expect("a folder for the test");
+        let database = SqliteStore::open(&folder.path().join("claw.db"), SqliteOptions::default())
+            .expect("a store file");
+        let store = database.store();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let config = GateConfig { api_token: None, data_dir: folder.path().to_owned() };
+        let gate = Gate::new(config, Arc::clone(&store.documents), Arc::clone(&clock)).expect("a gate");
+        let SetupState::Required { token } = gate.start(None).await.expect("the gate starts") else {
+            panic!("a new store needs set-up")
+        };
+        let files = Workspaces::open(folder.path()).await.expect("git is installed");
+        let workspaces = WorkspaceService::new(store.clone(), gate.clone(), files, Arc::clone(&clock));
+        let jobs = JobService::new(store.clone(), gate.clone(), workspaces.clone(), Arc::clone(&clock));
+        let defaults = SettingsDefaults {
+            backend: SandboxKind::Docker,
+            sandbox_image: options.sandbox_image.into(),
+            limits: Limits { memory_bytes: 4 << 30, cpus: 2.0, pids: 256 },
+            network: NetworkMode::None,
+            timeout: Duration::from_secs(1800),
+            max_budget_usd: None,
+            has_model_credential: true,
+        };
+        let router = claw_server::router(App {
+            gate: gate.clone(),
+            jobs,
+            workspaces,
+            settings: Settings::new(store.clone(), gate.clone(), defaults),
+            engine: options.engine,
+            worker: WorkerState::default(),
+            config: HttpConfig {
+                listen: options.listen.parse().expect("an address"),
+                allowed_hosts: vec!["claw.example".into()],
+                cors_origins: vec!["https://ui.example".into()],
+                secure_cookies: options.secure_cookies,
+                sandbox_image: options.sandbox_image.into(),
+                version: "1.2.3".into(),
+            },
+        });
+        let setup_token = token.expose().to_owned();
+        Self { router, store, gate, admin: String::new(), setup_token, folder, database: Some(database) }
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Closes the store, so that every use of it fails.
+    pub(crate) async fn cut_store(&mut self) {
+        self.database.take().expect("the store is open").close().await;
+    }
+
+    /// Makes a key of role agent with exactly these scopes.
+    pub(crate) async fn key(&self, scopes: &[Scope]) -> String {
+        let scopes = scopes.iter().copied().collect();
+        let made = self.gate.create_key(&Actor::system(), "test key", scopes, Role::Agent).await;
+        made.expect("a key is made").0.expose().to_owned()
+    }
+
+    /// Begins a request with the admin's key and a host that passes.
+    pub(crate) fn call(&self, method: Method, path: &str) -> Call {
+        let call = Call {
+            router: self.router.clone(),
+            request: Request::builder().method(method).uri(path),
+            body: None,
+        };
+        let call = call.header("host", "localhost:5179");
+        if self.admin.is_empty() { call } else { call.header("x-api-key", &self.admin) }
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Call {
+        self.call(Method::GET, path)
+    }
+
+    pub(crate) fn post(&self, path: &str, body: Value) -> Call {
+        self.call(Method::POST, path).json(&body)
+    }
+
+    pub(crate) fn put(&self, path: &str, body: Value) -> Call {
+        self.call(Method::PUT, path).json(&body)
+    }
+
+    pub(crate) fn delete(&self, path: &str) -> Call {
+        self.call(Method::DELETE, path)
+    }
+
+    /// Submits a job as the admin.
+    pub(crate) async fn job(&self, prompt: &str) -> JobId {
+        let answer = self.post("/api/v1/jobs", json!({ "prompt": prompt })).send().await;
+        answer.expect(201)["id"].as_str().expect("an id").parse().expect("an id")
+    }
+
+    /// Makes a workspace as the admin.
+    pub(crate) async fn workspace(&self, name: &str) -> String {
+        let answer = self.post("/api/v1/workspaces", json!({ "name": name })).send().await;
+        answer.expect(201)["id"].as_str().expect("an id").to_owned()
+    }
+
+    /// Claims the most urgent job, as a worker does.
+    pub(crate) async fn claim(&self) -> ClaimedJob {
+        let lease_until = now().saturating_add(Duration::from_secs(600)).expect("a time");
+        let request = ClaimRequest { worker: WorkerId::new("test", "boot", 0), lease_until, max_retries: 3 };
+        self.store.jobs.claim(request, now()).await.expect("the store answers").expect("a job is waiting")
+    }
+
+    /// Ends a claimed job, as a worker does.
+    pub(crate) async fn finish(&self, claimed: &ClaimedJob, outcome: JobOutcome) {
+        let usage = RunUsage { cost_usd: Some(0.25), duration_ms: 1500 };
+        self.store
+            .jobs
+            .finish(claimed.job.id, claimed.token, outcome, usage, now())
+            .await
+            .expect("the job ends");
+    }
+
+    /// Submits a job and lets it complete.
+    pub(crate) async fn completed_job(&self) -> JobId {
+        let id = self.job("say hello").await;
+        let claimed = self.claim().await;
+        self.finish(&claimed, completed("hello")).await;
+        id
+    }
+
+    /// Appends lines to a job's log, as a worker does.
+    pub(crate) async fn log(&self, job: JobId, lines: &[&str]) {
+        let lines = lines.iter().map(|line| line.as_bytes().to_vec()).collect();
+        self.store
+            .streams
+            .append(&StreamName::job_log(job), lines, now())
+            .await
+            .expect("the log takes lines");
+    }
+}
+
+pub(crate) fn now() -> Timestamp {
+    SystemClock.now()
+}
+
+pub(crate) fn completed(text: &str) -> JobOutcome {
+    JobOutcome::Completed {
+        result: JobResult { text: text.into(), num_turns: Some(2), ..JobResult::default() },
+    }
+}
+
+/// A request in the making.
+pub(crate) struct Call {
+    router: Router,
+    request: axum::http::request::Builder,
+    body: Option<Body>,
+}
+
+impl Call {
+    pub(crate) fn header(mut self, name: &'static str, value: &str) -> Self {
+        let headers = self.request.headers_mut().expect("a request that can be made");
+        headers.append(name, value.parse().expect("a header value"));
+        self
+    }
+
+    /// Replaces a header.
+    pub(crate) fn set(mut self, name: &'static str, value: &str) -> Self {
+        self = self.without(name);
+        self.header(name, value)
+    }
+
+    pub(crate) fn without(mut self, name: &'static str) -> Self {
+        self.request.headers_mut().expect("a request that can be made").remove(name);
+        self
+    }
+
+    pub(crate) fn anonymous(self) -> Self {
+        self.without("x-api-key")
+    }
+
+    pub(crate) fn key(self, key: &str) -> Self {
+        self.set("x-api-key", key)
+    }
+
+    pub(crate) fn body(mut self, body: impl Into<Body>) -> Self {
+        self.body = Some(body.into());
+        self
+    }
+
+    pub(crate) fn json(self, body: &Value) -> Self {
+        self.set("content-type", "application/json").body(body.to_string())
+    }
+
+    /// Sends the request and returns the answer as it begins.
+    pub(crate) async fn open(self) -> axum::response::Response {
+        let request =
+            self.request.body(self.body.unwrap_or_else(Body::empty)).expect("a request that can be made");
+        let answer = tokio::time::timeout(PATIENCE, self.router.oneshot(request)).await;
+        answer.expect("an answer in time").expect("the router never fails")
+    }
+
+    /// Sends the request and reads the whole answer.
+    pub(crate) async fn send(self) -> Answer {
+        let (parts, body) = self.open().await.into_parts();
+        let body = tokio::time::timeout(PATIENCE, body.collect()).await.expect("a whole answer in time");
+        let body = body.expect("a readable answer").to_bytes().to_vec();
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+
+    /// Sends the request and follows the events it answers.
+    pub(crate) async fn follow(self) -> Events {
+        let response = self.open().await;
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "text/event-stream");
+        Events { body: response.into_body().into_data_stream(), text: String::new() }
+    }
+}
+
+/// An answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().expect("a text header"))
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|_| panic!("{}: no JSON: {}", self.status, self.text()))
+    }
+
+    /// Checks the status and returns the body.
+    pub(crate) fn expect(&self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{}", self.text());
+        self.json()
+    }
+
+    /// Checks that it is a success of the homelab's dialect and returns its data.
+    pub(crate) fn data(&self) -> Value {
+        let body = self.expect(200);
+        assert_eq!((&body["success"], &body["error"]), (&json!(true), &Value::Null));
+        body["data"].clone()
+    }
+
+    /// Returns the code of an error in the orchestrator's dialect, with the shape checked.
+    pub(crate) fn code(&self) -> String {
+        let body = self.json();
+        assert!(
+            body["error"].is_string() && body.as_object().is_some_and(|fields| fields.len() == 2),
+            "{body}"
+        );
+        body["code"].as_str().unwrap_or_else(|| panic!("no code: {body}")).to_owned()
+    }
+
+    /// Checks that it is this error in the orchestrator's dialect.
+    pub(crate) fn assert_error(&self, status: u16, code: &str) {
+        assert_eq!((self.status.as_u16(), self.code().as_str()), (status, code), "{}", self.text());
+    }
+
+    /// Checks that it is this error in the homelab's dialect.
+    pub(crate) fn assert_enveloped(&self, status: u16, code: &str) {
+        let body = self.json();
+        assert_eq!((&body["success"], &body["data"]), (&json!(false), &Value::Null), "{body}");
+        assert_eq!((self.status.as_u16(), body["error"]["code"].as_str()), (status, Some(code)), "{body}");
+        assert!(body["error"]["message"].is_string(), "{body}");
+    }
+}
+
+/// One server-sent event.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Event {
+    pub(crate) name: String,
+    pub(crate) id: Option<u64>,
+    pub(crate) data: String,
+}
+
+impl Event {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.data).expect("JSON data")
+    }
+}
+
+/// Events of an open stream.
+pub(crate) struct Events {
+    body: BodyDataStream,
+    text: String,
+}
+
+impl Events {
+    /// Returns the next event, or `None` when the stream has ended.
+    pub(crate) async fn next(&mut self) -> Option<Event> {
+        loop {
+            if let Some((block, rest)) = self.text.split_once("\n\n") {
+                let event = parse(block);
+                self.text = rest.to_owned();
+                if event.name.is_empty() {
+                    continue;
+                }
+                return Some(event);
+            }
+            let chunk = tokio::time::timeout(PATIENCE, self.body.next()).await.expect("an event in time")?;
+            self.text.push_str(std::str::from_utf8(&chunk.expect("a readable stream")).expect("UTF-8"));
+        }
+    }
+
+    /// Returns every event up to the end of the stream.
+    pub(crate) async fn rest(mut self) -> Vec<Event> {
+        let mut events = Vec::new();
+        while let Some(event) = self.next().await {
+            events.push(event);
+        }
+        events
+    }
+}
+
+fn parse(block: &str) -> Event {
+    let mut event = Event::default();
+    let mut data = Vec::new();
+    for line in block.split('\n') {
+        match line.split_once(": ") {
+            Some(("event", name)) => event.name = name.to_owned(),
+            Some(("id", id)) => event.id = id.parse().ok(),
+            Some(("data", text)) => data.push(text),
+            _ => {}
+        }
+    }
+    event.data = data.join("\n");
+    event
+}
