@@ -1,1 +1,128 @@
+//! What browsers may do: hosts, origins, cookies.
 
+use axum::http::Method;
+use claw_core::{Actor, Role, Secret};
+use serde_json::json;
+
+use crate::lab::{Lab, Options};
+
+const PATHS: [&str; 8] = [
+    "/",
+    "/docs",
+    "/health",
+    "/assets/app.css",
+    "/api/openapi.json",
+    "/api/v1/status",
+    "/api/v1/events/jobs",
+    "/api/nothing",
+];
+
+#[tokio::test]
+async fn a_foreign_host_name_reaches_no_route() {
+    let lab = Lab::new().await;
+    for path in PATHS {
+        for host in ["evil.example", "evil.example:5179", "localhost.evil.example"] {
+            let answer = lab.get(path).set("host", host).send().await;
+            assert_eq!(answer.status, 421, "{path} at {host}");
+            assert!(answer.text().contains("HOST_NOT_ALLOWED"), "{path} at {host}");
+        }
+        assert_eq!(lab.get(path).without("host").send().await.status, 421, "{path}");
+    }
+    assert_eq!(lab.get("/health").set("host", "claw.example").send().await.status, 200);
+}
+
+#[tokio::test]
+async fn a_foreign_origin_reaches_no_route() {
+    let lab = Lab::new().await;
+    for path in PATHS {
+        for origin in ["https://evil.example", "null", "http://localhost:3000"] {
+            let answer = lab.get(path).header("origin", origin).send().await;
+            assert_eq!(answer.status, 403, "{path} from {origin}");
+            assert!(answer.text().contains("ORIGIN_NOT_ALLOWED"), "{path} from {origin}");
+            assert_eq!(answer.header("access-control-allow-origin"), "", "{path} from {origin}");
+        }
+        let elsewhere =
+            lab.get(path).header("sec-fetch-site", "cross-site").header("sec-fetch-mode", "no-cors");
+        assert_eq!(elsewhere.send().await.status, 403, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_configured_origin_may_use_the_api_and_no_other_gets_a_cors_header() {
+    let lab = Lab::new().await;
+
+    let own = lab.get("/api/v1/jobs").header("origin", "http://localhost:5179").send().await;
+    let configured = lab.get("/api/v1/jobs").header("origin", "https://ui.example").send().await;
+
+    assert_eq!((own.status.as_u16(), own.header("access-control-allow-origin")), (200, ""));
+    assert_eq!(configured.status, 200);
+    assert_eq!(configured.header("access-control-allow-origin"), "https://ui.example");
+    assert_eq!(configured.header("access-control-allow-credentials"), "true");
+    assert_eq!(configured.header("vary"), "Origin");
+}
+
+#[tokio::test]
+async fn asking_for_options_needs_no_credential_and_does_nothing() {
+    let lab = Lab::new().await;
+    let id = lab.job("x").await;
+    let path = format!("/api/v1/jobs/{id}/cancel");
+
+    let preflight = lab
+        .call(Method::OPTIONS, &path)
+        .anonymous()
+        .header("origin", "https://ui.example")
+        .header("access-control-request-method", "POST")
+        .send()
+        .await;
+    let plain = lab.call(Method::OPTIONS, &path).send().await;
+    let foreign = lab.call(Method::OPTIONS, &path).header("origin", "https://evil.example").send().await;
+
+    assert_eq!(preflight.status, 204);
+    assert_eq!(preflight.header("access-control-allow-origin"), "https://ui.example");
+    assert!(preflight.header("access-control-allow-methods").contains("PATCH"));
+    assert!(preflight.header("access-control-allow-headers").contains("x-api-key"));
+    assert_eq!((plain.status.as_u16(), plain.header("access-control-allow-origin")), (204, ""));
+    assert_eq!(foreign.status, 403);
+    assert_eq!(lab.get(&format!("/api/v1/jobs/{id}")).send().await.expect(200)["status"], "pending");
+}
+
+async fn signed_in(lab: &Lab) -> String {
+    let password = Secret::new("correct horse");
+    lab.gate.create_user(&Actor::system(), "ann", &password, Role::User).await.expect("a user is made");
+    let body = json!({ "username": "ann", "password": "correct horse" });
+    let answer = lab.post("/api/v1/auth/login", body).anonymous().send().await;
+    answer.expect(200);
+    answer.header("set-cookie").split(';').next().expect("a cookie").to_owned()
+}
+
+#[tokio::test]
+async fn a_change_with_a_session_needs_a_page_of_ours_behind_it() {
+    let lab = Lab::new().await;
+    let cookie = signed_in(&lab).await;
+    let submit = || lab.post("/api/v1/jobs", json!({ "prompt": "x" })).anonymous().header("cookie", &cookie);
+
+    submit().send().await.assert_error(403, "ORIGIN_NOT_ALLOWED");
+    submit().header("origin", "https://evil.example").send().await.assert_error(403, "ORIGIN_NOT_ALLOWED");
+    submit().header("sec-fetch-site", "same-site").send().await.assert_error(403, "ORIGIN_NOT_ALLOWED");
+    submit().header("origin", "http://localhost:5179").send().await.expect(201);
+    submit().header("sec-fetch-site", "same-origin").send().await.expect(201);
+    submit().header("origin", "https://ui.example").send().await.expect(201);
+    let read = lab.get("/api/v1/jobs").anonymous().header("cookie", &cookie).send().await;
+    assert_eq!(read.expect(200)["total"], 3);
+}
+
+#[tokio::test]
+async fn session_cookies_are_out_of_reach_of_scripts_and_of_plain_text_where_configured() {
+    for (secure, end) in [(false, "Max-Age=86400"), (true, "Max-Age=86400; Secure")] {
+        let lab = Lab::with(Options { secure_cookies: secure, ..Options::default() }).await;
+        let password = Secret::new("correct horse");
+        lab.gate.create_user(&Actor::system(), "ann", &password, Role::User).await.expect("a user is made");
+
+        let body = json!({ "username": "ann", "password": "correct horse" });
+        let answer = lab.post("/api/v1/auth/login", body).anonymous().send().await;
+
+        let cookie = answer.header("set-cookie");
+        assert!(cookie.starts_with("claw_session="), "{cookie}");
+        assert!(cookie.ends_with(&format!("; HttpOnly; SameSite=Lax; Path=/; {end}")), "{cookie}");
+    }
+}

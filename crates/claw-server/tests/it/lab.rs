@@ -383,9 +383,15 @@ impl Events {
                 }
                 return Some(event);
             }
-            let chunk = tokio::time::timeout(PATIENCE, self.body.next()).await.expect("an event in time")?;
-            self.text.push_str(std::str::from_utf8(&chunk.expect("a readable stream")).expect("UTF-8"));
+            let chunk = self.chunk().await?;
+            self.text.push_str(&chunk);
         }
+    }
+
+    /// Returns the next bytes as they come.
+    pub(crate) async fn chunk(&mut self) -> Option<String> {
+        let chunk = tokio::time::timeout(PATIENCE, self.body.next()).await.expect("bytes in time")?;
+        Some(String::from_utf8(chunk.expect("a readable stream").to_vec()).expect("UTF-8"))
     }
 
     /// Returns every event up to the end of the stream.
