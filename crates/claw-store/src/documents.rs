@@ -25,7 +25,8 @@ pub struct NewDocument {
 pub struct Document {
     /// Its id inside the kind.
     pub id: String,
-    /// Grows with each write; for [`Precondition::Version`].
+    /// Grows with each write, by one or more, and never comes back, not even after a delete; for
+    /// [`Precondition::Version`].
     pub version: u64,
     /// Owner mark.
     pub owner: String,

@@ -55,10 +55,10 @@ pub struct LapsedJob {
 /// Order of a list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum JobSort {
-    /// Newest first.
+    /// Newest first, by the order of submit.
     #[default]
     Newest,
-    /// Oldest first.
+    /// Oldest first, by the order of submit.
     Oldest,
     /// Most urgent first, then oldest.
     Priority,
@@ -123,39 +123,46 @@ pub struct JobCounts {
 /// Jobs and their life.
 ///
 /// Every change of state is one atomic step with its [`claw_core::JobEvent`], appended to
-/// [`crate::StreamName::job_events`]. Engines take the step with [`Job::apply`], so that the rules are the same
+/// [`crate::StreamName::job_events`]. A renewal and a cancel request to a running job change no state. Engines take the step with [`Job::apply`], so that the rules are the same
 /// everywhere. After a change engines signal [`crate::Topic::JobEvents`], after a submit, a requeue or a finish also
 /// [`crate::Topic::JobsWaiting`], and after a cancel request [`crate::Topic::Cancel`] of that job.
 #[async_trait]
 pub trait Jobs: Send + Sync {
-    /// Stores a job. It is on disk when the call returns.
+    /// Stores a job. It is on disk when the call returns. If the future is dropped it may be stored or not; submit
+    /// again with the same idempotency key to find out. The key is kept as long as the job.
     ///
     /// # Errors
     ///
+    /// [`StoreError::Conflict`] if another job has the id;
     /// [`StoreError::IdempotencyMismatch`] if the key was used for a spec that differs.
     async fn submit(&self, request: SubmitRequest, now: Timestamp) -> Result<Submitted, StoreError>;
 
-    /// Hands the most urgent due job to a worker: highest priority first, then the oldest submit. Passes over
-    /// exclusive jobs whose workspace has an exclusive job running. Leases that lapsed are freed first, as
+    /// Hands the most urgent due job to a worker: highest priority first, then the oldest submit. A job that is tried
+    /// again goes behind the others of its priority when it becomes due; one that was released keeps its turn. Passes
+    /// over exclusive jobs whose workspace has an exclusive job running. Leases that lapsed are freed first, as
     /// [`Jobs::lapse`] does, in the same step. Never hands one job to two workers. `None`: nothing is due.
+    ///
+    /// Not cancel safe: if the future is dropped the job may be claimed, and is free again only when the lease lapses.
     async fn claim(&self, request: ClaimRequest, now: Timestamp) -> Result<Option<ClaimedJob>, StoreError>;
 
     /// Returns when the next waiting job becomes due or the next lease lapses, whichever is first; `None` if
-    /// neither is ahead. A worker sleeps until then or a signal.
+    /// neither is ahead. A worker sleeps until then or a signal. A moment in the past: claim at once.
     async fn next_due(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError>;
 
     /// Moves the end of a lease. Returns the job, whose state tells whether someone asked to cancel it.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Transition`] with `LostLease` if `token` is not the newest lease of a running job.
+    /// [`StoreError::JobNotFound`]; [`StoreError::Transition`] with `LostLease` if `token` is not the newest lease of a
+    /// running job.
     async fn renew(&self, job: JobId, token: u64, until: Timestamp) -> Result<Job, StoreError>;
 
     /// Records how a run ended, with its result if it completed.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Transition`] with `LostLease` if `token` is not the newest lease of a running job.
+    /// [`StoreError::JobNotFound`]; [`StoreError::Transition`] with `LostLease` if `token` is not the newest lease of a
+    /// running job.
     async fn finish(
         &self,
         job: JobId,
@@ -196,7 +203,7 @@ pub trait Jobs: Send + Sync {
     /// Returns the counts, without walking the jobs.
     async fn counts(&self) -> Result<JobCounts, StoreError>;
 
-    /// Deletes an ended job with its result and log.
+    /// Deletes an ended job with its result, log and idempotency key. The counts keep it.
     ///
     /// # Errors
     ///

@@ -14,7 +14,7 @@ pub struct LeaseGrant {
     pub until: Timestamp,
 }
 
-/// Leadership and locks.
+/// Leadership and locks. Holders are told apart by name; the empty name is nobody's.
 #[async_trait]
 pub trait Leases: Send + Sync {
     /// Grants the lease if it is free, lapsed, or already `holder`'s (then it keeps its token and lasts until the

@@ -10,6 +10,7 @@ mod leases;
 mod signals;
 mod streams;
 
+#[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod sqlite;
 
