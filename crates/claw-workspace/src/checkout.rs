@@ -37,10 +37,20 @@ pub(crate) struct Record {
     pub(crate) job: JobId,
     pub(crate) workspace: Option<WorkspaceId>,
     pub(crate) base: Option<CommitId>,
+    /// The start of the machine in which it was made. Nothing here is flushed to disk, which would take longer than all
+    /// the rest, so after a power cut files may be empty or missing that the job never touched.
+    machine_start: String,
     /// Packs that were copied from the repository: nothing in them is new.
     pub(crate) packs: Vec<String>,
     /// When it was first kept. A second attempt takes the same time and so makes the same commit.
     pub(crate) kept_at: Option<Timestamp>,
+}
+
+impl Record {
+    fn new(job: JobId, source: Option<(WorkspaceId, CommitId)>, packs: Vec<String>) -> Self {
+        let (workspace, base) = source.unzip();
+        Self { job, workspace, base, machine_start: layout::machine_start(), packs, kept_at: None }
+    }
 }
 
 impl Workspaces {
@@ -80,8 +90,7 @@ impl Workspaces {
             .args(["-m", "-u", "--no-recurse-submodules"])
             .arg(base.to_string());
         self.shared.git.run(call).await?.ok()?;
-        let record = Record { job, workspace: Some(workspace), base: Some(base), packs, kept_at: None };
-        self.finish_checkout(record, dir, owner).await
+        self.finish_checkout(Record::new(job, Some((workspace, base)), packs), dir, owner).await
     }
 
     /// Makes an empty folder for a job without a workspace.
@@ -95,11 +104,11 @@ impl Workspaces {
         owner: Option<(u32, u32)>,
     ) -> Result<WorkingCopy, WorkspaceError> {
         let dir = self.make_job_folder(job).await?;
-        let record = Record { job, workspace: None, base: None, packs: Vec::new(), kept_at: None };
-        self.finish_checkout(record, dir, owner).await
+        self.finish_checkout(Record::new(job, None, Vec::new()), dir, owner).await
     }
 
-    /// Returns the working copy of a job as it was made, also after a restart; `None` if there is none, or only a part.
+    /// Returns the working copy of a job as it was made, also after a restart; `None` if there is none, only a part of
+    /// one, or one from before the machine itself was started: working copies do not outlive a power cut.
     ///
     /// # Errors
     ///
@@ -117,10 +126,10 @@ impl Workspaces {
     pub async fn discard(&self, job: JobId) -> Result<(), WorkspaceError> {
         let (folder, record) = (self.shared.layout.job(job), self.shared.layout.record(job));
         blocking(move || {
-            // First of all, and durably: a copy that is half removed must never be kept, for every file that is gone
-            // would then count as deleted by the job.
+            // First of all: a copy that is half removed must never be kept, for every file that is gone would then count
+            // as deleted by the job.
             match fs::remove_file(&record) {
-                Ok(()) => layout::sync_folder(&folder).map_err(WorkspaceError::io("flush", &folder))?,
+                Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(WorkspaceError::io("remove", record)(error)),
             }
@@ -153,9 +162,11 @@ impl Workspaces {
     pub(crate) async fn record(&self, job: JobId) -> Result<Option<Record>, WorkspaceError> {
         let path = self.shared.layout.record(job);
         blocking(move || match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .map(Some)
-                .map_err(|source| WorkspaceError::BadRecord { job, source }),
+            Ok(bytes) => {
+                let record = serde_json::from_slice::<Record>(&bytes);
+                let record = record.map_err(|source| WorkspaceError::BadRecord { job, source })?;
+                Ok(Some(record).filter(|record| record.machine_start == layout::machine_start()))
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(WorkspaceError::io("read", path)(error)),
         })
@@ -176,14 +187,14 @@ impl Workspaces {
     }
 
     async fn make_job_folder(&self, job: JobId) -> Result<PathBuf, WorkspaceError> {
+        if self.record(job).await?.is_some() {
+            return Err(WorkspaceError::WorkingCopyExists(job));
+        }
+        // Without a record, what is there is the rest of a checkout or removal that was cut short.
+        self.discard(job).await?;
         let (folder, work) = (self.shared.layout.job(job), self.shared.layout.work(job));
         blocking(move || {
-            match private_folder(&folder, false) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    return Err(WorkspaceError::WorkingCopyExists(job));
-                }
-                result => result.map_err(WorkspaceError::io("create", &folder))?,
-            }
+            private_folder(&folder, false).map_err(WorkspaceError::io("create", &folder))?;
             fs::create_dir(&work)
                 .and_then(|()| fs::set_permissions(&work, fs::Permissions::from_mode(0o755)))
                 .map_err(WorkspaceError::io("create", &work))?;

@@ -83,6 +83,8 @@ const CONFIG: &[(&str, &str)] = &[
     ("core.packedGitWindowSize", "16m"),
     ("core.packedGitLimit", "256m"),
     ("pack.threads", "2"),
+    // More than a hundred files are checked out by several processes: making files waits more than it computes.
+    ("checkout.workers", "4"),
     ("pack.windowMemory", "64m"),
     ("merge.renameLimit", "1000"),
     ("merge.directoryRenames", "false"),

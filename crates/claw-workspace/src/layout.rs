@@ -131,15 +131,19 @@ fn write_skeleton(path: &Path, config: &str) -> io::Result<()> {
     fs::write(path.join("config"), config)
 }
 
-/// Writes a private file so that after a crash it is there as a whole or not at all.
+/// Writes a private file so that a process that ends at any time leaves it as a whole or not at all.
 pub(crate) fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension("tmp");
     let mut options = File::options();
     let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
     file.write_all(content)?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)?;
-    sync_folder(path.parent().unwrap_or(Path::new("/")))
+    fs::rename(&temporary, path)
+}
+
+/// Returns what tells this start of the machine from others.
+pub(crate) fn machine_start() -> String {
+    // Where there is no such file, all starts look alike.
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 
 /// Makes renames and removals in a folder durable.

@@ -3,7 +3,7 @@
 use std::{fs, io, os::fd::OwnedFd, path::Path};
 
 use rustix::{
-    fs::{AtFlags, FileType},
+    fs::{AtFlags, Mode},
     io::Errno,
 };
 
@@ -12,10 +12,13 @@ use crate::beneath;
 /// Names read at a time, so that a folder with millions of files needs no memory to match.
 const BATCH: usize = 4096;
 
+/// Levels that are walked down, each with an open folder. What lies deeper is moved up first.
+const MAX_OPEN: usize = 32;
+
 /// Removes the folder `path` with everything in it. Does nothing if there is no such folder.
 ///
 /// Links are removed, never followed; folders that are closed are opened up; depth does not matter, because a folder
-/// that is not empty is first moved up to `path` itself, so that no more than two folders are ever open.
+/// that lies too deep is moved up to `path` itself, so that only so many are ever open.
 pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
     let root = match beneath::open_root(path) {
         Ok(root) => root,
@@ -26,16 +29,7 @@ pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
             false => return fs::remove_file(path),
         },
     };
-    let mut moved: u64 = 0;
-    loop {
-        let (names, more) = beneath::names(&root, BATCH)?;
-        for name in &names {
-            remove_entry(&root, name, &mut moved)?;
-        }
-        if names.is_empty() && !more {
-            break;
-        }
-    }
+    Removal { root: &root, moved: 0 }.empty(&root, 0)?;
     fs::remove_dir(path)
 }
 
@@ -45,46 +39,52 @@ fn open_closed(path: &Path) -> io::Result<OwnedFd> {
     beneath::open_folder(&parent, std::os::unix::ffi::OsStrExt::as_bytes(name))
 }
 
-/// Removes `name` from `root`; folders inside it are moved to `root`, to be met again.
-fn remove_entry(root: &OwnedFd, name: &[u8], moved: &mut u64) -> io::Result<()> {
-    if FileType::from_raw_mode(beneath::state(root, name)?.st_mode) != FileType::Directory {
-        return Ok(rustix::fs::unlinkat(root, name, AtFlags::empty())?);
-    }
-    if rustix::fs::unlinkat(root, name, AtFlags::REMOVEDIR).is_ok() {
-        return Ok(());
-    }
-    let folder = beneath::open_folder(root, name)?;
-    // Reading needs other rights than removing: a folder may be readable and still closed to us.
-    let _ = rustix::fs::fchmod(&folder, rustix::fs::Mode::RWXU);
-    loop {
-        let (names, more) = beneath::names(&folder, BATCH)?;
-        for inner in &names {
-            empty_one(root, &folder, inner, moved)?;
-        }
-        if names.is_empty() && !more {
-            break;
-        }
-    }
-    Ok(rustix::fs::unlinkat(root, name, AtFlags::REMOVEDIR)?)
+struct Removal<'a> {
+    root: &'a OwnedFd,
+    /// Folders that were moved up, for names that differ.
+    moved: u64,
 }
 
-fn empty_one(root: &OwnedFd, folder: &OwnedFd, name: &[u8], moved: &mut u64) -> io::Result<()> {
-    if FileType::from_raw_mode(beneath::state(folder, name)?.st_mode) != FileType::Directory {
-        return Ok(rustix::fs::unlinkat(folder, name, AtFlags::empty())?);
+impl Removal<'_> {
+    /// Removes everything in `folder`, which lies `depth` levels below the root.
+    fn empty(&mut self, folder: &OwnedFd, depth: usize) -> io::Result<()> {
+        loop {
+            // Read anew until nothing is left: in the root, folders that were moved up turn up later.
+            let (names, more) = beneath::names(folder, BATCH)?;
+            if names.is_empty() && !more {
+                return Ok(());
+            }
+            for name in &names {
+                self.remove(folder, name, depth)?;
+            }
+        }
     }
-    if rustix::fs::unlinkat(folder, name, AtFlags::REMOVEDIR).is_ok() {
-        return Ok(());
-    }
-    // Moving a folder rewrites its `..`, which needs the right to write into it.
-    let inner = beneath::open_folder(folder, name)?;
-    let _ = rustix::fs::fchmod(&inner, rustix::fs::Mode::RWXU);
-    loop {
-        *moved += 1;
-        let target = format!(".removed-{moved}");
-        match rustix::fs::renameat(folder, name, root, target.as_str()) {
-            // The tree holds a name like ours.
-            Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR | Errno::ISDIR) => {}
+
+    fn remove(&mut self, folder: &OwnedFd, name: &[u8], depth: usize) -> io::Result<()> {
+        match rustix::fs::unlinkat(folder, name, AtFlags::empty()) {
+            // A folder: Linux says the former, POSIX the latter.
+            Err(Errno::ISDIR | Errno::PERM) => {}
             result => return Ok(result?),
+        }
+        let inner = beneath::open_folder(folder, name)?;
+        // Removing needs other rights than reading: a folder may be readable and still closed to us. If this fails,
+        // what follows does too, and says so.
+        let _ = rustix::fs::fchmod(&inner, Mode::RWXU);
+        if depth >= MAX_OPEN {
+            return self.move_up(folder, name);
+        }
+        self.empty(&inner, depth + 1)?;
+        Ok(rustix::fs::unlinkat(folder, name, AtFlags::REMOVEDIR)?)
+    }
+
+    fn move_up(&mut self, folder: &OwnedFd, name: &[u8]) -> io::Result<()> {
+        loop {
+            self.moved += 1;
+            match rustix::fs::renameat(folder, name, self.root, format!(".removed-{}", self.moved)) {
+                // The tree holds a name like ours.
+                Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR | Errno::ISDIR) => {}
+                result => return Ok(result?),
+            }
         }
     }
 }
@@ -133,6 +133,7 @@ mod tests {
         let top = folder.path().join("top");
         fs::create_dir_all(top.join("a/b/c")).expect("folders");
         fs::create_dir_all(top.join(".removed-1/x/y")).expect("folders");
+        fs::create_dir_all(top.join("zz/".repeat(MAX_OPEN * 2 + 5))).expect("folders");
         fs::write(top.join("a/b/c/file"), "x").expect("a file");
         for path in ["a/b/c", "a/b", "a"] {
             fs::set_permissions(top.join(path), fs::Permissions::from_mode(0o0)).expect("closing");

@@ -31,7 +31,7 @@ const STALE_LOCK_AFTER: Duration = Duration::from_secs(10);
 
 /// Loose objects in one of git's 256 folders, and packs, from which a repository is packed anew. Each clone copies
 /// every one of these files, and each git process opens every pack.
-const MANY_LOOSE_OBJECTS_IN_ONE_FOLDER: usize = 4;
+const MANY_LOOSE_OBJECTS_IN_ONE_FOLDER: usize = 1;
 const MANY_PACKS: usize = 24;
 
 /// How workspaces are opened.
@@ -322,8 +322,18 @@ pub(crate) async fn remove_stale_locks(repository: &Path) -> Result<(), Workspac
 }
 
 fn remove_leftovers(repository: &Path) {
-    let main_lock = repository.join(format!("{}.lock", refs::MAIN));
-    for path in [main_lock, repository.join("packed-refs.lock")] {
+    let mut folders = vec![repository.join("refs")];
+    let mut locks = vec![repository.join("packed-refs.lock")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                folders.push(entry.path());
+            } else if entry.file_name().as_encoded_bytes().ends_with(b".lock") {
+                locks.push(entry.path());
+            }
+        }
+    }
+    for path in locks {
         if is_older_than(&path, STALE_LOCK_AFTER) {
             tracing::warn!(path = %path.display(), "removing the lock of a git process that was killed");
             // Somebody else may have been faster.

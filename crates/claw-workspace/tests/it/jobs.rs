@@ -230,7 +230,27 @@ async fn a_working_copy_that_is_half_removed_is_never_kept() {
     assert!(matches!(kept, Err(WorkspaceError::NoWorkingCopy(job)) if job == copy.job));
     assert_eq!(house.read(workspace, "a").await.as_deref(), Some("x"));
     assert_eq!(house.workspaces.leftover_jobs().await.expect("the jobs"), [copy.job]);
-    house.workspaces.discard(copy.job).await.expect("removal");
+    let again = house.workspaces.checkout(workspace, copy.job, None).await.expect("a fresh working copy");
+    assert!(again.dir.join("a").exists());
+}
+
+#[tokio::test]
+async fn a_working_copy_from_before_a_power_cut_is_not_kept() {
+    let house = House::new().await;
+    let (workspace, copy) = house.job(&[("a", "x")]).await;
+    let record = house.job_folder(copy.job).join("meta.json");
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("the machine's start");
+    let text = fs::read_to_string(&record).expect("a record");
+    assert!(text.contains(boot.trim()));
+    fs::write(&record, text.replace(boot.trim(), "another start")).expect("a record");
+    fs::write(copy.dir.join("a"), "").expect("what a power cut leaves");
+
+    let kept = house.workspaces.keep(&copy).await;
+
+    assert!(matches!(kept, Err(WorkspaceError::NoWorkingCopy(job)) if job == copy.job));
+    assert_eq!(house.workspaces.working_copy(copy.job).await.expect("a record"), None);
+    assert_eq!(house.workspaces.leftover_jobs().await.expect("the jobs"), [copy.job]);
+    assert_eq!(house.read(workspace, "a").await.as_deref(), Some("x"));
 }
 
 #[tokio::test]
