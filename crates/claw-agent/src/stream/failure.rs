@@ -88,6 +88,10 @@ pub(crate) fn upstream_failure(error: &UpstreamError) -> Failure {
     }
 }
 
+/// What the CLI's error begins with when an answer of the model held nothing that it could use, such as after a
+/// broken stream. What follows is meant for its makers.
+const BROKEN_ANSWER: &str = "[ede_diagnostic]";
+
 /// Returns the failure that `result` tells of, or the exit code if the result itself was fine.
 pub(super) fn result_failure(
     result: &ResultEvent,
@@ -128,6 +132,12 @@ pub(super) fn result_failure(
         };
     }
     let said = if said.is_empty() { one_line(text, MAX_DETAIL_BYTES) } else { said };
+    if said.starts_with(BROKEN_ANSWER) {
+        return match upstream {
+            Some(error) => upstream_failure(error),
+            None => api_failure(None, "it ended early or could not be read"),
+        };
+    }
     Failure::new(FailureKind::Agent, format!("the agent ended with an error: {}", or_unknown(&said, stderr)))
 }
 
@@ -264,6 +274,24 @@ mod tests {
 
         assert!(result_failure(&result, FINE, Some(&seen), "").message.contains("(404: model: nope)"));
         assert!(result_failure(&result, FINE, Some(&other), "").message.contains("(404: There's an issue"));
+    }
+
+    #[test]
+    fn an_answer_that_broke_off_is_the_models_failure_and_reads_like_one() {
+        let result = ResultEvent {
+            subtype: "error_during_execution".into(),
+            is_error: true,
+            errors: vec!["[ede_diagnostic] result_type=assistant stop_reason=end_turn".into()],
+            ..ResultEvent::default()
+        };
+
+        let failure = result_failure(&result, FINE, None, "");
+
+        assert_eq!(failure.kind, FailureKind::ModelUnavailable);
+        assert_eq!(
+            failure.message,
+            "the model API gave no usable answer (it ended early or could not be read): try again later"
+        );
     }
 
     #[test]
