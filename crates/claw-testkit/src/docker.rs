@@ -80,6 +80,13 @@ impl DockerScope {
         self.labelled(&["ps", "--all", "--quiet", "--no-trunc"])
     }
 
+    /// Removes this test's containers, running or not, as a person with a terminal would.
+    pub fn remove_containers(&self) {
+        for container in self.containers() {
+            docker(&["rm", "--force", &container]);
+        }
+    }
+
     fn labelled(&self, list: &[&str]) -> Vec<String> {
         let mut found = Vec::new();
         for label in &self.labels {

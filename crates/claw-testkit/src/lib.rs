@@ -20,6 +20,7 @@ pub mod fake_api;
 mod claude;
 mod directory;
 mod docker;
+mod server;
 mod wait;
 
 pub use self::{
@@ -27,5 +28,6 @@ pub use self::{
     directory::TempDir,
     docker::{DockerScope, require_docker},
     fake_api::FakeApi,
+    server::{TEST_TOKEN, TestServer},
     wait::wait_until,
 };
