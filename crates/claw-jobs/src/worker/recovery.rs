@@ -1,0 +1,68 @@
+//! What a start does about the jobs and files of the one before it.
+
+use claw_core::{Job, JobState, Lease};
+use claw_workspace::WorkingCopy;
+
+use super::{Worker, changes, keeper::RunEnder, outcome::SavedOutcome};
+use crate::{JobsError, logs::LogWriter};
+
+impl Worker {
+    /// Finishes jobs whose agent was done, and frees the others that a former start of this installation held.
+    ///
+    /// Its process is dead: it held the store's lock, and now we do. Its sandboxes may still run; they are swept
+    /// before the first claim.
+    pub(super) async fn recover(&self) -> Result<(), JobsError> {
+        let former = format!("{}-", self.config.instance);
+        for job in self.store.jobs.running().await? {
+            let JobState::Running { lease: Lease { worker, token, .. }, .. } = &job.state else { continue };
+            if !worker.as_str().starts_with(&former) {
+                continue;
+            }
+            if let Some((saved, copy)) = self.saved_run(&job).await
+                && saved.token == *token
+            {
+                tracing::info!(job.id = %job.id, "finishing a job whose agent was done before the restart");
+                let (log, log_task) = LogWriter::start(&self.store, self.clock.clone(), job.id);
+                self.keep_and_finish(&job, saved, Some(&copy), &log, &RunEnder::default()).await;
+                drop(log);
+                if let Ok(Err(error)) = log_task.await {
+                    return Err(error.into());
+                }
+            }
+        }
+        let lapsed =
+            self.store.jobs.lapse(&[former], self.config.retry.max_retries, self.clock.now()).await?;
+        for lapsed in lapsed {
+            tracing::warn!(job.id = %lapsed.job.id, status = %lapsed.job.status(), "freed a job that was running when the server went away");
+        }
+        Ok(())
+    }
+
+    /// Returns the outcome of an earlier run of the job that was not finished, with its working copy.
+    pub(super) async fn saved_run(&self, job: &Job) -> Option<(SavedOutcome, WorkingCopy)> {
+        let copy = self.files.working_copy(job.id).await.ok().flatten()?;
+        let saved = SavedOutcome::load(changes::folder(&copy)).await?;
+        Some((saved, copy))
+    }
+
+    /// Removes working copies that no job needs any more. Those with a saved outcome of an open job stay, and those
+    /// whose changes could not be kept, until their job is deleted.
+    pub(super) async fn discard_leftovers(&self) -> Result<(), JobsError> {
+        for id in self.files.leftover_jobs().await? {
+            if let Some(job) = self.store.jobs.get(id).await? {
+                let waits = !job.status().is_terminal() && self.saved_run(&job).await.is_some();
+                let copy = self.files.working_copy(id).await.unwrap_or_default();
+                let unkept = match &copy {
+                    Some(copy) => changes::is_unkept(copy).await,
+                    None => false,
+                };
+                if waits || unkept {
+                    continue;
+                }
+            }
+            tracing::info!(job.id = %id, "removing a working copy that a former start left behind");
+            self.files.discard(id).await?;
+        }
+        Ok(())
+    }
+}
