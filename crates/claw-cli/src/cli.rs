@@ -79,6 +79,8 @@ macro_rules! commands {
 }
 
 commands! {
+    /// Run the server: API, worker and store in one process
+    Serve(serve);
     /// Make the first key of a new server and store it
     Setup(setup);
     /// Submit a job

@@ -14,7 +14,7 @@ mod ids;
 mod output;
 mod prompt;
 mod render;
-#[expect(dead_code, reason = "the server that reads most settings is wired in later")]
+mod serve;
 mod settings;
 mod untrusted;
 
@@ -22,7 +22,13 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::{cli::Cli, context::Context, error::CliError, output::Output, settings::Environment};
+use crate::{
+    cli::{Cli, Command},
+    context::Context,
+    error::CliError,
+    output::Output,
+    settings::Environment,
+};
 
 /// A command line that cannot be understood (`EX_USAGE` of sysexits.h), apart from 2 for "not found".
 const EXIT_USAGE: u8 = 64;
@@ -47,7 +53,11 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli, output: Output, environment: Environment) -> Result<(), CliError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut builder = match cli.command {
+        Command::Serve(_) => tokio::runtime::Builder::new_multi_thread(),
+        _ => tokio::runtime::Builder::new_current_thread(),
+    };
+    let runtime = builder.enable_all().build()?;
     let context = Context::new(cli.globals, output, environment);
     let outcome = runtime.block_on(cli.command.run(&context));
     // A read of standard input may still sit in a blocking thread; nobody waits for it.

@@ -7,6 +7,7 @@ use clap::Args;
 use crate::{
     context::Context,
     error::CliError,
+    serve,
     settings::{Overrides, Settings},
 };
 
@@ -51,8 +52,12 @@ pub(crate) struct Arguments {
     flags: SettingFlags,
 }
 
+/// Runs the server until it is told to end.
+pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), CliError> {
+    serve::run(settings(&arguments, context)?, context).await
+}
+
 /// Returns the settings that the server is to run with.
-#[cfg_attr(not(test), expect(dead_code, reason = "called by the server's wiring"))]
 fn settings(arguments: &Arguments, context: &Context) -> Result<Settings, CliError> {
     context.settings(&arguments.flags.overrides()?)
 }

@@ -1,0 +1,101 @@
+//! `claw serve`: builds every part, wires them, and ends them in order.
+
+mod logging;
+mod parts;
+mod signals;
+
+use claw_core::{Coded, ErrorCode};
+use claw_gate::{FirstAdmin, SetupState};
+use claw_jobs::WorkerHandle;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::{context::Context, error::CliError, output::Output, settings::Settings};
+
+use self::parts::Parts;
+
+/// Runs the server until it is told to end: the first SIGTERM or SIGINT lets running jobs finish for a while, the
+/// second gives them back at once.
+pub(crate) async fn run(settings: Settings, context: &Context) -> Result<(), CliError> {
+    logging::start(&settings.log)?;
+    let (parts, worker) = Parts::build(&settings, &context.environment).await?;
+    let first_admin = match (&settings.server.admin_user, &settings.server.admin_password) {
+        (Some(username), Some(password)) => {
+            Some(FirstAdmin { username: username.clone(), password: password.clone() })
+        }
+        _ => None,
+    };
+    let set_up = parts.gate.start(first_admin).await.map_err(failed("preparing set-up"))?;
+    let listener = TcpListener::bind(settings.server.listen).await.map_err(|error| {
+        CliError::new(ErrorCode::Internal, format!("cannot listen on {}: {error}", settings.server.listen))
+            .with_hint("another program uses the port: end it, or choose another one with --listen")
+    })?;
+    let address = listener.local_addr()?;
+
+    let stop = CancellationToken::new();
+    let worker = worker.start().await.map_err(failed("starting the worker"))?;
+    announce(&context.output, address, &set_up)?;
+
+    let router = claw_server::router(parts.app(&settings, address));
+    let serving = tokio::spawn(claw_server::serve(listener, router, stop.clone()));
+    let gate = parts.gate.clone();
+    let house_stop = stop.clone();
+    let housekeeping = tokio::spawn(async move { gate.keep_house(house_stop).await });
+    signals::next().await;
+    tracing::info!("stopping: running jobs may finish, nothing new begins");
+    stop_in_order(worker, &stop).await;
+    match serving.await {
+        Ok(outcome) => outcome?,
+        Err(error) => tracing::error!(%error, "the server ended badly"),
+    }
+    if let Err(error) = housekeeping.await {
+        tracing::error!(%error, "the gate's housekeeping ended badly");
+    }
+    parts.close().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// The worker first: while it finishes its jobs, watchers still see what they do.
+async fn stop_in_order(worker: WorkerHandle, stop: &CancellationToken) {
+    let hurry = worker.hurry();
+    let shutdown = worker.shutdown();
+    tokio::pin!(shutdown);
+    tokio::select! {
+        () = &mut shutdown => {}
+        () = signals::next() => {
+            tracing::info!("stopping at once: running jobs go back to the queue");
+            hurry.cancel();
+            shutdown.await;
+        }
+    }
+    stop.cancel();
+}
+
+/// Tells on standard output where the server is, and how to finish set-up if that is left to do.
+fn announce(output: &Output, address: std::net::SocketAddr, set_up: &SetupState) -> Result<(), CliError> {
+    output.line(format!("ClawMachine {} is listening on http://{address}", env!("CARGO_PKG_VERSION")))?;
+    if let SetupState::Required { token } = set_up {
+        output.line("")?;
+        output.line("Nobody can get in yet. On this machine, finish set-up with")?;
+        output.line(format!("    {}", setup_command(address)))?;
+        output.line("or, from elsewhere, with this one-time setup token:")?;
+        // The one secret that is printed: whoever starts the server is to use it, and it is worth nothing once used.
+        output.line(format!("    {}", token.expose()))?;
+    }
+    Ok(())
+}
+
+fn setup_command(address: std::net::SocketAddr) -> String {
+    let default = std::net::SocketAddr::from(([127, 0, 0, 1], 5179));
+    if address == default {
+        return "claw setup".to_owned();
+    }
+    let host = if address.ip().is_unspecified() { "127.0.0.1".to_owned() } else { address.ip().to_string() };
+    format!("claw --api-url http://{host}:{} setup", address.port())
+}
+
+/// Turns an error of a part into one that says what the server was doing.
+fn failed<E: Coded>(doing: &'static str) -> impl FnOnce(E) -> CliError {
+    move |error| CliError::new(error.code(), format!("{doing} failed: {error}"))
+}

@@ -1,0 +1,257 @@
+//! Every part of the server, built from the settings.
+
+use std::{
+    net::SocketAddr,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use claw_agent::{
+    docker::{DockerSandbox, DockerSandboxConfig, HostPaths},
+    gateway::{CredentialSource, Gateway, GatewayConfig},
+    local::{LocalConfig, LocalSandbox},
+    sandbox::{Limits, Sandbox, SandboxKind},
+};
+use claw_core::{Clock, ErrorCode, RetryPolicy, SystemClock, WorkspaceId};
+use claw_docker::Docker;
+use claw_gate::{Gate, GateConfig};
+use claw_jobs::{
+    JobService, Settings as JobSettings, SettingsDefaults, Worker, WorkerConfig, WorkerState,
+    WorkspaceService,
+};
+use claw_server::{App, HttpConfig};
+use claw_store::sqlite::{SqliteOptions, SqliteStore};
+use claw_workspace::Workspaces;
+
+use super::failed;
+use crate::{
+    error::CliError,
+    settings::{Environment, ExecutionBackend, ModelSettings, Settings},
+};
+
+/// Longest pause between two runs of a job that failed.
+const MAX_RETRY_DELAY: std::time::Duration = std::time::Duration::from_secs(300);
+
+/// Everything that `claw serve` runs.
+pub(super) struct Parts {
+    pub(super) gate: Gate,
+    database: SqliteStore,
+    docker: Docker,
+    docker_sandbox: Option<DockerSandbox>,
+    jobs: JobService,
+    workspaces: WorkspaceService,
+    settings: JobSettings,
+    worker_state: WorkerState,
+}
+
+impl Parts {
+    /// Opens the data folder and builds every part. Nothing runs yet.
+    pub(super) async fn build(
+        settings: &Settings,
+        environment: &Environment,
+    ) -> Result<(Self, Worker), CliError> {
+        let data_dir = prepare_data_dir(&settings.server.data_dir)?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let database = SqliteStore::open(&data_dir.join("claw.db"), SqliteOptions::default())
+            .map_err(failed("opening the store"))?;
+        let store = database.store();
+        // Only after the store: its lock makes sure that no other server uses this folder.
+        let instance = instance(&data_dir)?;
+        let config = GateConfig { api_token: settings.server.api_token.clone(), data_dir: data_dir.clone() };
+        let gate = Gate::new(config, Arc::clone(&store.documents), Arc::clone(&clock))
+            .map_err(failed("preparing access control"))?;
+        let files = Workspaces::open(&data_dir).await.map_err(failed("opening the workspaces"))?;
+        let docker = Docker::connect(settings.server.docker_host.as_deref())
+            .map_err(failed("preparing the way to Docker"))?;
+        let mut gateway = GatewayConfig::new(credential(&settings.model));
+        gateway.upstream = settings.model.base_url.0.parse().map_err(|error| {
+            CliError::usage(format!(
+                "`model.base_url`: `{}` is not an address: {error}",
+                settings.model.base_url.0
+            ))
+        })?;
+        let gateway = Gateway::new(gateway, Arc::clone(&clock))
+            .map_err(|error| CliError::new(ErrorCode::InvalidRequest, error.to_string()))?;
+        let (sandbox, docker_sandbox) = sandbox(settings, environment, &data_dir, &instance, &docker)?;
+
+        let job_settings = JobSettings::new(store.clone(), gate.clone(), defaults(settings, sandbox.kind()));
+        let workspaces =
+            WorkspaceService::new(store.clone(), gate.clone(), files.clone(), Arc::clone(&clock))
+                .forgetting_in(Arc::clone(&sandbox));
+        let jobs = JobService::new(store.clone(), gate.clone(), workspaces.clone(), Arc::clone(&clock));
+        let worker_state = WorkerState::default();
+        let config = WorkerConfig {
+            instance,
+            boot: WorkspaceId::new().short(),
+            capacity: settings.server.workers.get(),
+            run_root: data_dir.join("run"),
+            lease: settings.jobs.lease,
+            retry: RetryPolicy {
+                max_retries: settings.jobs.max_retries,
+                base_delay: settings.jobs.retry_base_delay,
+                max_delay: MAX_RETRY_DELAY,
+            },
+            shutdown_grace: settings.jobs.shutdown_grace,
+        };
+        let worker = Worker::new(
+            store,
+            files,
+            sandbox,
+            gateway,
+            job_settings.clone(),
+            clock,
+            config,
+            worker_state.clone(),
+        );
+        let parts = Self {
+            gate,
+            database,
+            docker,
+            docker_sandbox,
+            jobs,
+            workspaces,
+            settings: job_settings,
+            worker_state,
+        };
+        Ok((parts, worker))
+    }
+
+    /// Returns the HTTP side, to be served on `listen`.
+    pub(super) fn app(&self, settings: &Settings, listen: SocketAddr) -> App {
+        let server = &settings.server;
+        // Behind TLS the pages of this server have an https origin, which must then be configured.
+        let secure_cookies = server.cors_origins.0.iter().any(|origin| origin.starts_with("https://"));
+        App {
+            gate: self.gate.clone(),
+            jobs: self.jobs.clone(),
+            workspaces: self.workspaces.clone(),
+            settings: self.settings.clone(),
+            engine: Some(self.docker.clone()),
+            worker: self.worker_state.clone(),
+            config: HttpConfig {
+                listen,
+                allowed_hosts: server.allowed_hosts.0.clone(),
+                cors_origins: server.cors_origins.0.clone(),
+                secure_cookies,
+                sandbox_image: settings.sandbox.image.clone(),
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+            },
+        }
+    }
+
+    /// Ends what is left once nothing runs any more, and closes the store.
+    pub(super) async fn close(self) {
+        if let Some(sandbox) = &self.docker_sandbox {
+            sandbox.settle().await;
+        }
+        let Self { database, gate, jobs, workspaces, settings, .. } = self;
+        drop((gate, jobs, workspaces, settings));
+        database.close().await;
+    }
+}
+
+/// Makes the data folder, which only its owner may enter.
+fn prepare_data_dir(path: &Path) -> Result<PathBuf, CliError> {
+    let problem = |error: std::io::Error| {
+        CliError::new(ErrorCode::Internal, format!("cannot use the data folder {}: {error}", path.display()))
+            .with_hint("choose another one with --data-dir")
+    };
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(problem)?;
+    path.canonicalize().map_err(problem)
+}
+
+/// Returns the name of this data folder, making one at the first start. It stands in the labels of containers and
+/// the names of workers.
+fn instance(data_dir: &Path) -> Result<String, CliError> {
+    let path = data_dir.join("instance");
+    match std::fs::read_to_string(&path) {
+        Ok(text) => {
+            let name = text.trim();
+            if name.len() == 12 && name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                return Ok(name.to_owned());
+            }
+            Err(CliError::new(
+                ErrorCode::Internal,
+                format!("{} does not hold an instance name", path.display()),
+            )
+            .with_hint("restore it from a backup; or, if no job container of this server runs, delete it"))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            use std::io::Write;
+            let name = WorkspaceId::new().short();
+            let temporary = path.with_extension("new");
+            let mut options = std::fs::File::options();
+            let mut file = options.create(true).truncate(true).write(true).mode(0o600).open(&temporary)?;
+            writeln!(file, "{name}")?;
+            file.sync_all()?;
+            std::fs::rename(&temporary, &path)?;
+            Ok(name)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The most explicit one wins: whoever sets a key for this server means it to be used.
+fn credential(model: &ModelSettings) -> CredentialSource {
+    if let Some(key) = &model.api_key {
+        CredentialSource::ApiKey(key.clone())
+    } else if let Some(token) = &model.auth_token {
+        CredentialSource::AuthToken(token.clone())
+    } else if let Some(token) = &model.oauth_token {
+        CredentialSource::OauthToken(token.clone())
+    } else {
+        CredentialSource::LoginFile(model.claude_home.join(".credentials.json"))
+    }
+}
+
+fn sandbox(
+    settings: &Settings,
+    environment: &Environment,
+    data_dir: &Path,
+    instance: &str,
+    docker: &Docker,
+) -> Result<(Arc<dyn Sandbox>, Option<DockerSandbox>), CliError> {
+    match settings.server.execution_backend {
+        ExecutionBackend::Docker => {
+            let mut config = DockerSandboxConfig::new(instance);
+            config.image = settings.sandbox.image.clone();
+            config.host_paths = settings
+                .server
+                .host_data_dir
+                .clone()
+                .map(|host| HostPaths { inside: data_dir.to_owned(), host });
+            let sandbox = DockerSandbox::new(docker.clone(), config);
+            Ok((Arc::new(sandbox.clone()), Some(sandbox)))
+        }
+        ExecutionBackend::Local => {
+            tracing::warn!("jobs run as plain processes of this user, without a sandbox");
+            let text = |name: &str, default: &str| environment.get(name).unwrap_or(default).to_owned();
+            let config = LocalConfig {
+                program: settings.local.claude_program.clone().into(),
+                data_dir: data_dir.to_owned(),
+                path: text("PATH", "/usr/local/bin:/usr/bin:/bin"),
+                lang: text("LANG", "C.UTF-8"),
+            };
+            Ok((Arc::new(LocalSandbox::new(config)), None))
+        }
+    }
+}
+
+fn defaults(settings: &Settings, backend: SandboxKind) -> SettingsDefaults {
+    SettingsDefaults {
+        backend,
+        sandbox_image: settings.sandbox.image.clone(),
+        limits: Limits {
+            memory_bytes: settings.sandbox.memory.0,
+            cpus: settings.sandbox.cpus.0,
+            pids: settings.sandbox.pids.0,
+        },
+        network: settings.sandbox.network,
+        timeout: settings.jobs.default_timeout,
+        max_budget_usd: settings.jobs.default_max_budget.map(|dollars| dollars.0),
+        has_model_credential: settings.model.api_key.is_some()
+            || settings.model.auth_token.is_some()
+            || settings.model.oauth_token.is_some(),
+    }
+}

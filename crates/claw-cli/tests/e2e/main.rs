@@ -1,0 +1,9 @@
+//! From the binary to the model and back: the real server, the real Claude Code CLI in the real sandbox, and a model
+//! API that plays a script. Needs Docker, the sandbox image and git: run `scripts/test`.
+
+mod bad_days;
+mod failures;
+mod main_job;
+mod set_up;
+mod setting;
+mod without_docker;
