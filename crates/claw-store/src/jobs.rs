@@ -123,8 +123,10 @@ pub struct JobCounts {
 /// Jobs and their life.
 ///
 /// Every change of state is one atomic step with its [`claw_core::JobEvent`], appended to
-/// [`crate::StreamName::job_events`]. A renewal and a cancel request to a running job change no state. Engines take the step with [`Job::apply`], so that the rules are the same
-/// everywhere. After a change engines signal [`crate::Topic::JobEvents`], after a submit, a requeue or a finish also
+/// [`crate::StreamName::job_events`]. A renewal and a cancel request to a running job change no state. Engines take
+/// the step with [`Job::apply`], so that the rules are the same everywhere.
+///
+/// After a change engines signal [`crate::Topic::JobEvents`], after a submit, a requeue or a finish also
 /// [`crate::Topic::JobsWaiting`], and after a cancel request [`crate::Topic::Cancel`] of that job.
 #[async_trait]
 pub trait Jobs: Send + Sync {
@@ -133,8 +135,8 @@ pub trait Jobs: Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Conflict`] if another job has the id;
-    /// [`StoreError::IdempotencyMismatch`] if the key was used for a spec that differs.
+    /// [`StoreError::Conflict`] if another job has the id; [`StoreError::IdempotencyMismatch`] if the key was used for
+    /// a spec that differs.
     async fn submit(&self, request: SubmitRequest, now: Timestamp) -> Result<Submitted, StoreError>;
 
     /// Hands the most urgent due job to a worker: highest priority first, then the oldest submit. A job that is tried

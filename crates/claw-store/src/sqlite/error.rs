@@ -11,6 +11,7 @@ impl From<rusqlite::Error> for StoreError {
             Some(ErrorCode::DiskFull) => {
                 format!("{error}: free space on the disk of the data folder, nothing needs a restart")
             }
+            Some(ErrorCode::SystemIoFailure) => format!("{error}: look after the disk of the data folder"),
             Some(ErrorCode::NotADatabase) => {
                 format!("{error}: move the file away, or restore a backup")
             }

@@ -134,8 +134,14 @@ fn work_off(connection: Connection, mut queue: mpsc::Receiver<Message>, signals:
     let mut open = true;
     while let Some(batch) = next_batch(&mut queue, &mut open) {
         commit(&connection, batch, signals);
-        if backlog.is_due(&connection, queue.is_empty()) {
+        let mut idle = queue.is_empty();
+        while backlog.is_due(&connection, idle) {
             backlog.work_off(&connection);
+            if !idle {
+                // One step a batch, so that those who wait soon have their turn.
+                break;
+            }
+            idle = queue.is_empty();
         }
     }
     // Everything acknowledged is in the log already; folding it into the file makes the next start quick.

@@ -1,3 +1,10 @@
 //! The conformance suite against SQLite, and what only a file can get wrong.
 
+mod child;
 mod conformance;
+mod crash;
+mod file;
+mod full;
+mod lists;
+mod migration;
+mod setting;

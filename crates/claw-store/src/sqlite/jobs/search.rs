@@ -16,7 +16,7 @@ const LAG: i64 = 256;
 const LAG_WHEN_BUSY: i64 = 4096;
 
 /// Bytes of prompts that one step puts into the index. Bounds how long writes wait for it.
-const STEP_BYTES: usize = 256 * 1024;
+const STEP_BYTES: usize = 64 * 1024;
 
 /// How long a step that failed is not tried again.
 const PAUSE: Duration = Duration::from_secs(30);
