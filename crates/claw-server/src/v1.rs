@@ -7,6 +7,7 @@ mod events;
 mod files;
 mod jobs;
 mod logs;
+mod not_offered;
 mod paging;
 mod status;
 mod users;

@@ -80,11 +80,11 @@ async fn get_auth_status(
 struct SetupBody {
     /// The token that the server printed when it started.
     #[serde(default)]
-    #[schema(format = Password)]
+    #[schema(required, format = Password)]
     setup_token: String,
     /// At least one scope; `*` for all.
     #[serde(default)]
-    #[schema(example = json!(["*"]))]
+    #[schema(required, example = json!(["*"]))]
     scopes: Vec<String>,
     /// A name for people.
     #[schema(default = "admin")]

@@ -41,7 +41,7 @@ struct NewKeyBody {
     label: Option<String>,
     /// At least one scope, each held by the caller too.
     #[serde(default)]
-    #[schema(example = json!(["jobs:read", "jobs:write"]))]
+    #[schema(required, example = json!(["jobs:read", "jobs:write"]))]
     scopes: Vec<String>,
     /// `agent` or `admin`.
     #[schema(default = "agent")]

@@ -86,5 +86,6 @@ fn shown_once<S: Serializer>(key: &Secret, serializer: S) -> Result<S::Ok, S::Er
 pub(super) struct ScopesBody {
     /// At least one scope.
     #[serde(default)]
+    #[schema(required, example = json!(["jobs:read"]))]
     pub(super) scopes: Vec<String>,
 }

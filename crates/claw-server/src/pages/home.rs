@@ -45,10 +45,10 @@ fn set_up(host: &str) -> String {
     format!(
         "{head}\n<section class=\"card\"><h2>With a key</h2><p>For programs and the command line. The answer shows the \
          key once.</p>\n<pre><code>curl http://{host}/api/auth/setup \\\n  -H 'Content-Type: application/json' \\\n  \
-         -d '{{\"setup_token\":\"wag_setup_…\",\"scopes\":[\"*\"],\"label\":\"admin\"}}'</code></pre></section>\n\
+         -d '{{\"setup_token\": \"wag_setup_…\",\n       \"scopes\": [\"*\"], \"label\": \"admin\"}}'</code></pre></section>\n\
          <section class=\"card\"><h2>With a username and password</h2><p>For a person who signs in.</p>\n\
          <pre><code>curl http://{host}/api/v1/auth/setup \\\n  -H 'Content-Type: application/json' \\\n  \
-         -d '{{\"setup_token\":\"wag_setup_…\",\"username\":\"admin\",\"password\":\"…\"}}'</code></pre></section>"
+         -d '{{\"setup_token\": \"wag_setup_…\",\n       \"username\": \"admin\", \"password\": \"…\"}}'</code></pre></section>"
     )
 }
 

@@ -143,7 +143,7 @@ fn add_request(html: &mut String, operation: &Value, schemas: &Schemas<'_>) {
         return;
     }
     html.push_str("<h4>Body (JSON)</h4>");
-    add_fields(html, body, schemas);
+    add_fields(html, schemas.fields(body));
 }
 
 fn add_responses(html: &mut String, operation: &Value, schemas: &Schemas<'_>) {
@@ -157,7 +157,9 @@ fn add_responses(html: &mut String, operation: &Value, schemas: &Schemas<'_>) {
             if media_type != "application/json" {
                 add(html, format_args!("<p class=\"kind\">{}</p>", Escaped(media_type)));
             }
-            add_fields(html, &content["schema"], schemas);
+            // Answers always hold all their fields, so which ones they must hold tells nothing.
+            let fields = schemas.fields(&content["schema"]).into_iter();
+            add_fields(html, fields.map(|field| Field { required: false, ..field }).collect());
         }
     }
     html.push_str("<h4>Errors</h4><table class=\"fields\"><tbody>");
@@ -168,8 +170,7 @@ fn add_responses(html: &mut String, operation: &Value, schemas: &Schemas<'_>) {
     html.push_str("</tbody></table>");
 }
 
-fn add_fields(html: &mut String, schema: &Value, schemas: &Schemas<'_>) {
-    let fields = schemas.fields(schema);
+fn add_fields(html: &mut String, fields: Vec<Field>) {
     if fields.is_empty() {
         return;
     }

@@ -1,5 +1,6 @@
 //! Jobs: submit, list, look, result, cancel, delete.
 
+mod names;
 mod view;
 
 use axum::{
@@ -18,9 +19,9 @@ use crate::{
     extract::{Caller, Id, IdempotencyKey, Json, Query},
 };
 
-pub(crate) use view::StatusName;
+pub(super) use names::StatusName;
+pub(super) use view::SubmitBody;
 use view::{CancelReceipt, JobList, JobListQuery, JobReceipt, JobResultView, JobView};
-pub(super) use view::{NotOffered, SubmitBody};
 
 pub(super) fn routes() -> OpenApiRouter<Server> {
     OpenApiRouter::default()

@@ -5,138 +5,18 @@ use claw_core::{
     WorkspaceId,
 };
 use claw_store::{JobFilter, JobSort, StoredResult};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
+use super::names::{OutputView, SourceName, StatusName};
 use crate::{
     error::{ApiError, ApiResult},
-    v1::paging::Page,
+    v1::{not_offered::NotOffered, paging::Page},
 };
 
 /// Jobs on a page, unless the query says otherwise.
 const DEFAULT_LIMIT: u64 = 20;
-
-/// A job's state.
-#[derive(Clone, Copy, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum StatusName {
-    /// Waits for a worker.
-    Pending,
-    /// A worker has it.
-    Running,
-    /// Ended well.
-    Completed,
-    /// Ended badly.
-    Failed,
-    /// Was ended by someone.
-    Cancelled,
-}
-
-impl From<JobStatus> for StatusName {
-    fn from(status: JobStatus) -> Self {
-        match status {
-            JobStatus::Pending => Self::Pending,
-            JobStatus::Running => Self::Running,
-            JobStatus::Completed => Self::Completed,
-            JobStatus::Failed => Self::Failed,
-            JobStatus::Cancelled => Self::Cancelled,
-        }
-    }
-}
-
-impl From<StatusName> for JobStatus {
-    fn from(name: StatusName) -> Self {
-        match name {
-            StatusName::Pending => Self::Pending,
-            StatusName::Running => Self::Running,
-            StatusName::Completed => Self::Completed,
-            StatusName::Failed => Self::Failed,
-            StatusName::Cancelled => Self::Cancelled,
-        }
-    }
-}
-
-/// Which door a job came through.
-#[derive(Clone, Copy, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum SourceName {
-    /// The command line.
-    Cli,
-    /// The REST API.
-    Api,
-    /// The webhook route.
-    Webhook,
-    /// A schedule.
-    Cron,
-    /// A file in the watched folder.
-    Filewatcher,
-}
-
-impl From<JobSource> for SourceName {
-    fn from(source: JobSource) -> Self {
-        match source {
-            JobSource::Cli => Self::Cli,
-            JobSource::Api => Self::Api,
-            JobSource::Webhook => Self::Webhook,
-            JobSource::Cron => Self::Cron,
-            JobSource::Filewatcher => Self::Filewatcher,
-        }
-    }
-}
-
-impl From<SourceName> for JobSource {
-    fn from(name: SourceName) -> Self {
-        match name {
-            SourceName::Cli => Self::Cli,
-            SourceName::Api => Self::Api,
-            SourceName::Webhook => Self::Webhook,
-            SourceName::Cron => Self::Cron,
-            SourceName::Filewatcher => Self::Filewatcher,
-        }
-    }
-}
-
-/// Where a result goes besides the store.
-#[derive(Clone, Default, Serialize, ToSchema)]
-#[serde(tag = "type", rename_all = "lowercase")]
-pub(crate) enum OutputView {
-    /// Nowhere else: it is kept with the job.
-    #[default]
-    Redis,
-}
-
-impl From<OutputDest> for OutputView {
-    fn from(output: OutputDest) -> Self {
-        match output {
-            OutputDest::Redis => Self::Redis,
-        }
-    }
-}
-
-/// A field that clients of other versions send. Empty is fine; anything else must not be dropped in silence.
-#[derive(Default)]
-pub(crate) struct NotOffered(bool);
-
-impl NotOffered {
-    /// Refuses what the field holds, if anything.
-    pub(crate) fn refuse(&self, field: &str) -> ApiResult<()> {
-        if self.0 { Err(ApiError::not_available(field)) } else { Ok(()) }
-    }
-}
-
-impl<'de> Deserialize<'de> for NotOffered {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let holds_something = match Value::deserialize(deserializer)? {
-            Value::Null => false,
-            Value::String(text) => !text.is_empty(),
-            Value::Array(items) => !items.is_empty(),
-            Value::Object(fields) => !fields.is_empty(),
-            Value::Bool(_) | Value::Number(_) => true,
-        };
-        Ok(Self(holds_something))
-    }
-}
 
 /// A job to submit.
 #[derive(Deserialize, ToSchema)]

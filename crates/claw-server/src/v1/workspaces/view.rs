@@ -13,7 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     error::{ApiError, ApiResult},
-    v1::{jobs::NotOffered, paging::Page},
+    v1::{not_offered::NotOffered, paging::Page},
 };
 
 /// Which part of a list to return.
