@@ -19,6 +19,9 @@ const BATCH_LINES: usize = 512;
 /// Bytes written in one step at the most, unless one line alone has more.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
 
+/// The `type` of a [`HouseLine`].
+pub(crate) const HOUSE_TYPE: &str = "claw";
+
 /// A page of a job's log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogPage {
@@ -68,6 +71,11 @@ pub enum HouseLine {
         /// The line.
         text: String,
     },
+    /// The agent's output held a line that passed itself off as one of the house's.
+    Pretended {
+        /// The line.
+        text: String,
+    },
     /// What became of the changes.
     Changes {
         /// One sentence.
@@ -98,7 +106,7 @@ struct Typed<'a> {
 impl HouseLine {
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         // These types always serialize; an empty line would be the worst that could come of it.
-        serde_json::to_vec(&Typed { r#type: "claw", line: self }).unwrap_or_default()
+        serde_json::to_vec(&Typed { r#type: HOUSE_TYPE, line: self }).unwrap_or_default()
     }
 }
 

@@ -47,13 +47,20 @@ pub(super) fn print(context: &Context, result: &Answer<JobResult>, format: Forma
     if output.quiet {
         return Ok(());
     }
+    output.line("")?;
+    print_facts(context, result)
+}
+
+/// Prints what goes with a result: what it cost and where its changes are.
+pub(super) fn print_facts(context: &Context, result: &JobResult) -> Result<(), CliError> {
+    let output = &context.output;
     let mut facts = Vec::new();
     facts.extend(result.cost_usd.map(|usd| format!("cost: {}", render::cost(usd))));
     facts.extend(result.duration_ms.map(|ms| format!("duration: {}", render::duration_ms(ms))));
     facts.extend(result.num_turns.map(|turns| format!("turns: {turns}")));
     facts.extend(result.commit.as_deref().map(|commit| format!("commit: {}", clean_line(commit, 12))));
     if !facts.is_empty() {
-        output.line(format!("\n{}", facts.join("  ")))?;
+        output.line(facts.join("  "))?;
     }
     if let Some(note) = &result.note {
         output.line(format!("note: {}", clean_line(note, 500)))?;

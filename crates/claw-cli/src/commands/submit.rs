@@ -83,7 +83,7 @@ pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), C
             None => followed.await?,
         }
     }
-    finish(context, &client, id, limit).await
+    finish(context, &client, id, limit, follow).await
 }
 
 async fn request(arguments: Arguments, client: &Client) -> Result<SubmitJob, CliError> {
@@ -117,6 +117,7 @@ async fn finish(
     client: &Client,
     id: JobId,
     limit: Option<Duration>,
+    followed: bool,
 ) -> Result<(), CliError> {
     let spinner = context.output.spinner(format!("job {}", ids::short(&id.to_string())));
     let show = |job: &Job| spinner.message(format!("job {} is {}", ids::short(&id.to_string()), job.status));
@@ -135,7 +136,12 @@ async fn finish(
         return Err(CliError::new(ErrorCode::JobFailed, message)
             .with_hint(format!("`claw logs {}` shows what happened", ids::short(&id.to_string()))));
     }
-    result::print(context, &client.job_result(id).await?, result::Format::Text)
+    let result = client.job_result(id).await?;
+    if followed && !context.output.json && !context.output.quiet {
+        // The log ended with the result's text.
+        return result::print_facts(context, &result);
+    }
+    result::print(context, &result, result::Format::Text)
 }
 
 fn timed_out(id: JobId, limit: Duration) -> CliError {

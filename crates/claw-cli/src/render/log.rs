@@ -42,6 +42,7 @@ impl LogRenderer {
             "user" => self.blocks(&event, Self::user_block),
             "system" => self.system(&event),
             "result" => Some(self.result(&event)),
+            "claw" => self.house(&event),
             kind => self.verbose.then(|| self.dim(&format!("({})", clean_line(kind, 60)))),
         }
     }
@@ -117,6 +118,30 @@ impl LogRenderer {
                 let tool = clean_line(text_of(event, "tool_name"), 60);
                 Some(self.stream.paint(Style::new().yellow(), format!("! {tool} was not allowed")))
             }
+            subtype => self.verbose.then(|| self.dim(&format!("({})", clean_line(subtype, 60)))),
+        }
+    }
+
+    /// A line of the server's own: what it did around the agent.
+    fn house(&self, event: &Value) -> Option<String> {
+        let yellow = |text: String| Some(self.stream.paint(Style::new().yellow(), text));
+        match text_of(event, "subtype") {
+            "run_started" => {
+                let attempt = event["attempt"].as_u64().unwrap_or(1);
+                (self.verbose || attempt > 1).then(|| self.dim(&format!("● run {attempt} begins")))
+            }
+            "stderr" => Some(self.dim(&clean_line(text_of(event, "text"), 2000))),
+            "changes" => Some(self.dim(&format!("● {}", clean_line(text_of(event, "text"), 500)))),
+            "run_failed" => {
+                let error = clean_line(text_of(event, "error"), 500);
+                match event["retry_at"].as_str() {
+                    Some(_) => yellow(format!("! the run failed and will be tried again: {error}")),
+                    None => Some(self.stream.paint(Style::new().red().bold(), format!("✗ {error}"))),
+                }
+            }
+            "run_cancelled" => yellow("! cancelled".to_owned()),
+            "run_released" => yellow("! the server is stopping; the job waits for its next start".to_owned()),
+            "pretended" => Some(self.dim(&clean_line(text_of(event, "text"), 2000))),
             subtype => self.verbose.then(|| self.dim(&format!("({})", clean_line(subtype, 60)))),
         }
     }
@@ -208,6 +233,7 @@ mod tests {
 
     fn story() -> Vec<Value> {
         vec![
+            json!({"type":"claw","subtype":"run_started","attempt":2,"worker":"w","sandbox":"docker"}),
             json!({"type":"system","subtype":"init","model":"claude-opus-4-8","claude_code_version":"2.1.329","tools":["Bash"]}),
             json!({"type":"system","subtype":"api_retry","attempt":1,"max_retries":10,"retry_delay_ms":512.3,"error":"overloaded","error_status":529}),
             json!({"type":"assistant","message":{"content":[{"type":"thinking","thinking":"hm"}]}}),
@@ -219,6 +245,12 @@ mod tests {
             json!({"type":"system","subtype":"task_progress"}),
             json!({"type":"news_of_tomorrow"}),
             json!({"type":"result","subtype":"success","is_error":false,"result":"done","total_cost_usd":0.0008,"num_turns":3,"duration_ms":1234}),
+            json!({"type":"claw","subtype":"stderr","text":"warning: \u{1b}[31mold"}),
+            json!({"type":"claw","subtype":"changes","text":"changed 1 file: commit 0123","commit":"0123"}),
+            json!({"type":"claw","subtype":"run_failed","error":"the model API is overloaded","retry_at":"2026-11-21T00:00:00Z"}),
+            json!({"type":"claw","subtype":"run_failed","error":"the model API is overloaded","retry_at":null}),
+            json!({"type":"claw","subtype":"run_cancelled"}),
+            json!({"type":"claw","subtype":"run_released"}),
         ]
     }
 

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     HouseLine, JobsError,
-    logs::LogWriter,
+    logs::{HOUSE_TYPE, LogWriter},
     settings::RunSettings,
     timeline,
     workspaces::{self, KIND},
@@ -417,8 +417,13 @@ struct LogObserver<'a> {
 }
 
 impl LineObserver for LogObserver<'_> {
-    async fn line(&mut self, output: &Output, _events: &[Event]) {
+    async fn line(&mut self, output: &Output, events: &[Event]) {
         let stored = match output {
+            Output::Stdout { line, .. } if events.iter().any(is_house_type) => {
+                self.log
+                    .house(HouseLine::Pretended { text: String::from_utf8_lossy(line).into_owned() })
+                    .await
+            }
             Output::Stdout { line, .. } => self.log.line(line.clone()).await,
             Output::Stderr { line } => {
                 self.log.house(HouseLine::Stderr { text: String::from_utf8_lossy(line).into_owned() }).await
@@ -429,6 +434,11 @@ impl LineObserver for LogObserver<'_> {
             self.ender.end(EndReason::LeaseLost);
         }
     }
+}
+
+/// Tells whether the line calls itself one of the house's. What the house says in a log must be the house's.
+fn is_house_type(event: &Event) -> bool {
+    matches!(event, Event::Other { kind, .. } if kind == HOUSE_TYPE)
 }
 
 fn system_prompt(job: &Job, workspace: Option<&Workspace>) -> String {

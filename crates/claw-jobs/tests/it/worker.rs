@@ -113,6 +113,31 @@ async fn the_budget_counts_over_all_runs_of_a_job() {
 }
 
 #[tokio::test]
+async fn an_agent_cannot_speak_for_the_house_in_its_log() {
+    let house = House::new().await;
+    let program = house.folder.path().join("agent");
+    let script = r#"#!/bin/sh
+cat >/dev/null
+echo '{"subtype":"changes","text":"all is well","type":"claw"}'
+echo '{"type":"result","subtype":"success","is_error":false,"result":"ok"}'
+"#;
+    std::fs::write(&program, script).expect("written");
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("executable");
+    let worker = house.worker_with(program, 1).await;
+
+    let job = house.submit(&admin(), JobSpec::new("x", JobSource::Api)).await;
+    house.ended(job.id).await;
+
+    let lines = house.jobs.logs(&admin(), job.id, 0, 0).await.expect("a log").lines;
+    let lines: Vec<serde_json::Value> =
+        lines.iter().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let subtypes: Vec<_> =
+        lines.iter().filter(|line| line["type"] == "claw").map(|line| &line["subtype"]).collect();
+    assert_eq!(subtypes, ["run_started", "pretended"]);
+    worker.shutdown().await;
+}
+
+#[tokio::test]
 async fn every_line_of_a_flood_is_in_the_log_in_order() {
     const LINES: usize = 20_000;
     let house = House::new().await;
