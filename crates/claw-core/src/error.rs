@@ -115,8 +115,8 @@ error_codes! {
     DockerError = "DOCKER_ERROR", 503, 1;
     /// The store does not answer.
     StoreUnavailable = "STORE_UNAVAILABLE", 503, 1;
-    /// The server is stopping.
-    ShuttingDown = "SHUTTING_DOWN", 503, 1;
+    /// Someone else changed the thing meanwhile; read it again and repeat the change.
+    Conflict = "CONFLICT", 409, 3;
     /// The wait ended before the job did.
     WaitTimedOut = "WAIT_TIMED_OUT", 504, 4;
     /// Something broke here; details are in the server's log.

@@ -54,7 +54,7 @@ pub enum StoreError {
 impl Coded for StoreError {
     fn code(&self) -> ErrorCode {
         match self {
-            Self::Conflict { .. } => ErrorCode::WorkspaceConflict,
+            Self::Conflict { .. } => ErrorCode::Conflict,
             Self::JobNotFound(_) => ErrorCode::JobNotFound,
             Self::Transition(_) => ErrorCode::JobWrongState,
             Self::IdempotencyMismatch { .. } => ErrorCode::IdempotencyMismatch,

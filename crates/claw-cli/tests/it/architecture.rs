@@ -45,7 +45,6 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("axum", &["claw-server", "claw-testkit"]),
     ("utoipa", &["claw-server"]),
     ("clap", &["claw-cli", "claw-testkit"]),
-    ("anyhow", &["claw-cli", "claw-testkit"]),
 ];
 
 struct Manifest {
