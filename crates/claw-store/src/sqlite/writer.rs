@@ -57,7 +57,8 @@ trait Write: Send {
 
 struct Waiting<T, F> {
     work: Option<F>,
-    outcome: Result<T, StoreError>,
+    /// What the work gave; nothing until it ran.
+    outcome: Option<Result<T, StoreError>>,
     reply: oneshot::Sender<Result<T, StoreError>>,
 }
 
@@ -74,19 +75,22 @@ where
         let work = self.work.take()?;
         let mut step = Step { connection, topics: Vec::new() };
         // A panic must not take the writer along: the savepoint undoes the half-done work.
-        self.outcome = catch_unwind(AssertUnwindSafe(|| work(&mut step))).unwrap_or_else(|_| {
+        let outcome = catch_unwind(AssertUnwindSafe(|| work(&mut step))).unwrap_or_else(|_| {
             tracing::error!("a write panicked and was undone");
             Err(StoreError::Unavailable { reason: "the write broke off and was undone".into() })
         });
-        self.outcome.is_ok().then_some(step.topics)
+        let is_ok = outcome.is_ok();
+        self.outcome = Some(outcome);
+        is_ok.then_some(step.topics)
     }
 
     fn answer(self: Box<Self>, lost: Option<&str>) {
-        let outcome = match lost {
-            None => self.outcome,
-            // The one whose own error it was knows best what happened.
-            Some(_) if matches!(self.outcome, Err(StoreError::Unavailable { .. })) => self.outcome,
-            Some(reason) => Err(StoreError::Unavailable { reason: reason.to_owned() }),
+        let outcome = match (self.outcome, lost) {
+            (Some(outcome), None) => outcome,
+            // The one that broke the batch knows best what happened.
+            (Some(Err(error @ StoreError::Unavailable { .. })), Some(_)) => Err(error),
+            (_, Some(reason)) => Err(StoreError::Unavailable { reason: reason.to_owned() }),
+            (None, None) => Err(closed()),
         };
         // A caller that went away does not want to know.
         let _ = self.reply.send(outcome);
@@ -117,7 +121,7 @@ impl Writer {
         F: FnOnce(&mut Step<'_>) -> Result<T, StoreError> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let write = Waiting { work: Some(work), outcome: Err(closed()), reply };
+        let write = Waiting { work: Some(work), outcome: None, reply };
         self.queue.send(Message::Write(Box::new(write))).await.map_err(|_| closed())?;
         answer.await.map_err(|_| closed())?
     }
@@ -131,8 +135,7 @@ impl Writer {
 
 fn work_off(connection: Connection, mut queue: mpsc::Receiver<Message>, signals: &LocalSignals) {
     let mut backlog = search::Backlog::load(&connection);
-    let mut open = true;
-    while let Some(batch) = next_batch(&mut queue, &mut open) {
+    while let Some(batch) = next_batch(&mut queue) {
         commit(&connection, batch, signals);
         let mut idle = queue.is_empty();
         while backlog.is_due(&connection, idle) {
@@ -151,17 +154,14 @@ fn work_off(connection: Connection, mut queue: mpsc::Receiver<Message>, signals:
 }
 
 /// Waits for a write and takes along what waits behind it. `None` when there is nothing more to come.
-fn next_batch(queue: &mut mpsc::Receiver<Message>, open: &mut bool) -> Option<Vec<Box<dyn Write>>> {
+fn next_batch(queue: &mut mpsc::Receiver<Message>) -> Option<Vec<Box<dyn Write>>> {
     let mut batch: Vec<Box<dyn Write>> = Vec::new();
     let mut next = queue.blocking_recv();
     loop {
         match next {
             Some(Message::Write(write)) if write.is_wanted() => batch.push(write),
             Some(Message::Write(_)) => {}
-            Some(Message::Close) => {
-                queue.close();
-                *open = false;
-            }
+            Some(Message::Close) => queue.close(),
             None => return (!batch.is_empty()).then_some(batch),
         }
         if batch.len() >= BATCH {
@@ -169,8 +169,7 @@ fn next_batch(queue: &mut mpsc::Receiver<Message>, open: &mut bool) -> Option<Ve
         }
         next = match queue.try_recv() {
             Ok(message) => Some(message),
-            Err(_) if *open || !batch.is_empty() => return Some(batch),
-            Err(_) => None,
+            Err(_) => return Some(batch),
         };
     }
 }

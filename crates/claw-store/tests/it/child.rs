@@ -1,5 +1,8 @@
 //! The other process of tests that need one: this test binary again, running one test that is told its part.
-#![expect(clippy::disallowed_methods, reason = "the child is this program itself, told its part by a variable")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the child is this program itself, told its part by a variable"
+)]
 
 use std::{
     path::{Path, PathBuf},

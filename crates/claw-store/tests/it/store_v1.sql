@@ -105,6 +105,18 @@ CREATE TABLE job_totals (
     PRIMARY KEY (dimension, value, status)
 ) STRICT, WITHOUT ROWID;
 
+-- The same for every combination that occurs. `tag` is empty in the row that counts every job, with a tag or without;
+-- `workspace` is empty for none.
+CREATE TABLE job_groups (
+    tag TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    workspace TEXT NOT NULL,
+    source TEXT NOT NULL,
+    status TEXT NOT NULL,
+    jobs INTEGER NOT NULL,
+    PRIMARY KEY (tag, owner, workspace, source, status)
+) STRICT, WITHOUT ROWID;
+
 -- Trigrams of the prompts, filled in batches: see `search.rs`.
 CREATE VIRTUAL TABLE job_search USING fts5 (prompt, tokenize = 'trigram', content = '', contentless_delete = 1);
 
@@ -134,6 +146,10 @@ INSERT INTO job_totals VALUES
     ('owner', 'alice', 'completed', 1), ('owner', 'bob', 'pending', 2),
     ('source', 'api', 'completed', 1), ('source', 'cron', 'pending', 1), ('source', 'webhook', 'pending', 1),
     ('tag', 'night', 'completed', 1), ('workspace', '01956b3c-0000-7000-8000-0000000000aa', 'pending', 2);
+INSERT INTO job_groups VALUES
+    ('', 'alice', '', 'api', 'completed', 1), ('night', 'alice', '', 'api', 'completed', 1),
+    ('', 'bob', '01956b3c-0000-7000-8000-0000000000aa', 'webhook', 'pending', 1),
+    ('', 'bob', '01956b3c-0000-7000-8000-0000000000aa', 'cron', 'pending', 1);
 INSERT INTO streams VALUES (1, 'log/01956b3c-0000-7000-8000-000000000002', 5);
 INSERT INTO records VALUES (1, 4, 1800000050000000000, x'68656c'), (1, 5, 1800000050000000000, x'6c6f');
 PRAGMA application_id = 1131176311;

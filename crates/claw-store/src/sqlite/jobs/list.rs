@@ -85,6 +85,8 @@ impl Plan {
         let known_total = match (&needle, conditions.as_slice()) {
             (None, []) => Some(in_state),
             (None, [only]) => Some(only.total),
+            (None, _) if candidates > SMALL => Some(totals::combined(connection, filter)?),
+            // A text must be looked for, and few jobs are counted quickly.
             _ => None,
         };
 
@@ -206,11 +208,19 @@ fn legs(driver: Driver, status: Option<JobStatus>, residual: &str) -> Vec<String
              FROM job_tags CROSS JOIN jobs ON jobs.seq = job_tags.seq WHERE job_tags.tag = :tag{in_state}{residual}"
         )],
         Driver::Search => vec![
-            format!(
-                "SELECT job_search.rowid AS seq, jobs.priority AS priority
-                 FROM job_search CROSS JOIN jobs ON jobs.seq = job_search.rowid
-                 WHERE job_search MATCH :query{in_state}{residual}"
-            ),
+            // Without other conditions the rows need not be looked at to be counted.
+            if in_state.is_empty() && residual.is_empty() {
+                "SELECT job_search.rowid AS seq,
+                     (SELECT jobs.priority FROM jobs WHERE jobs.seq = job_search.rowid) AS priority
+                 FROM job_search WHERE job_search MATCH :query"
+                    .to_owned()
+            } else {
+                format!(
+                    "SELECT job_search.rowid AS seq, jobs.priority AS priority
+                     FROM job_search CROSS JOIN jobs ON jobs.seq = job_search.rowid
+                     WHERE job_search MATCH :query{in_state}{residual}"
+                )
+            },
             format!(
                 "SELECT jobs.seq AS seq, jobs.priority AS priority FROM jobs NOT INDEXED
                  WHERE jobs.seq > :indexed{in_state}{residual}{CONTAINS}"

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use claw_core::{Job, JobStatus};
-use rusqlite::{Connection, params};
+use claw_core::{Job, JobSource, JobStatus};
+use rusqlite::{Connection, params, params_from_iter};
 
 use crate::{
-    JobCounts, StoreError,
+    JobCounts, JobFilter, StoreError,
     sqlite::{counters, error::from_sql},
 };
 
@@ -49,7 +49,23 @@ pub(super) fn moved(connection: &Connection, job: &Job, from: JobStatus) -> Resu
 
 /// Forgets a deleted job; what it added to [`counts`] stays.
 pub(super) fn removed(connection: &Connection, job: &Job) -> Result<(), StoreError> {
-    add(connection, job, job.status(), -1)
+    add(connection, job, job.status(), -1)?;
+    // Owners, workspaces and tags come and go; their rows go with their last job.
+    for (dimension, value) in values(job) {
+        connection
+            .prepare_cached("DELETE FROM job_totals WHERE dimension = ?1 AND value = ?2 AND jobs = 0")?
+            .execute(params![dimension.as_str(), value])?;
+    }
+    let (workspace, source) = (workspace(job), job.spec.source.as_str());
+    for tag in std::iter::once("").chain(tags(job)) {
+        connection
+            .prepare_cached(
+                "DELETE FROM job_groups
+                 WHERE tag = ?1 AND owner = ?2 AND workspace = ?3 AND source = ?4 AND jobs = 0",
+            )?
+            .execute(params![tag, job.owner, workspace, source])?;
+    }
+    Ok(())
 }
 
 /// Returns how many jobs have the value, in the state or in any.
@@ -65,6 +81,27 @@ pub(super) fn total(
     )?;
     let status = status.map(JobStatus::as_str);
     Ok(from_sql(statement.query_row(params![dimension.as_str(), value, status], |row| row.get(0))?))
+}
+
+/// Returns how many jobs meet all conditions at once. Adds up the combinations that occur.
+pub(super) fn combined(connection: &Connection, filter: &JobFilter) -> Result<u64, StoreError> {
+    let workspace = filter.workspace.map(|workspace| workspace.to_string());
+    let asked = [
+        ("owner", filter.owner.as_deref()),
+        ("workspace", workspace.as_deref()),
+        ("source", filter.source.map(JobSource::as_str)),
+        ("status", filter.status.map(JobStatus::as_str)),
+    ];
+    let mut sql = "SELECT coalesce(sum(jobs), 0) FROM job_groups WHERE tag = ?".to_owned();
+    let mut values = vec![filter.tag.as_deref().unwrap_or_default()];
+    for (column, value) in asked {
+        if let Some(value) = value {
+            sql += &format!(" AND {column} = ?");
+            values.push(value);
+        }
+    }
+    let mut statement = connection.prepare_cached(&sql)?;
+    Ok(from_sql(statement.query_row(params_from_iter(values), |row| row.get(0))?))
 }
 
 /// Returns the counts by state.
@@ -97,30 +134,37 @@ fn ended_counter(status: JobStatus) -> Option<&'static str> {
     }
 }
 
+/// Returns what the job counts for, each value once.
+fn values(job: &Job) -> Vec<(Dimension, String)> {
+    let mut values = vec![
+        (Dimension::All, String::new()),
+        (Dimension::Owner, job.owner.clone()),
+        (Dimension::Source, job.spec.source.as_str().to_owned()),
+    ];
+    values.extend(job.spec.workspace_id.map(|workspace| (Dimension::Workspace, workspace.to_string())));
+    values.extend(tags(job).into_iter().map(|tag| (Dimension::Tag, tag.to_owned())));
+    values
+}
+
+fn workspace(job: &Job) -> String {
+    job.spec.workspace_id.map(|workspace| workspace.to_string()).unwrap_or_default()
+}
+
 fn add(connection: &Connection, job: &Job, status: JobStatus, change: i32) -> Result<(), StoreError> {
     let mut statement = connection.prepare_cached(
         "INSERT INTO job_totals (dimension, value, status, jobs) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT (dimension, value, status) DO UPDATE SET jobs = jobs + excluded.jobs RETURNING jobs",
+         ON CONFLICT (dimension, value, status) DO UPDATE SET jobs = jobs + excluded.jobs",
     )?;
-    let mut add = |dimension: Dimension, value: &str| -> Result<(), StoreError> {
-        let left: i64 = statement
-            .query_row(params![dimension.as_str(), value, status.as_str(), change], |row| row.get(0))?;
-        if left == 0 {
-            // Owners, workspaces and tags come and go; their rows go with them.
-            connection
-                .prepare_cached("DELETE FROM job_totals WHERE dimension = ?1 AND value = ?2 AND status = ?3")?
-                .execute(params![dimension.as_str(), value, status.as_str()])?;
-        }
-        Ok(())
-    };
-    add(Dimension::All, "")?;
-    add(Dimension::Owner, &job.owner)?;
-    add(Dimension::Source, job.spec.source.as_str())?;
-    if let Some(workspace) = job.spec.workspace_id {
-        add(Dimension::Workspace, &workspace.to_string())?;
+    for (dimension, value) in values(job) {
+        statement.execute(params![dimension.as_str(), value, status.as_str(), change])?;
     }
-    for tag in tags(job) {
-        add(Dimension::Tag, tag)?;
+    let mut statement = connection.prepare_cached(
+        "INSERT INTO job_groups (tag, owner, workspace, source, status, jobs) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT (tag, owner, workspace, source, status) DO UPDATE SET jobs = jobs + excluded.jobs",
+    )?;
+    let (workspace, source) = (workspace(job), job.spec.source.as_str());
+    for tag in std::iter::once("").chain(tags(job)) {
+        statement.execute(params![tag, job.owner, workspace, source, status.as_str(), change])?;
     }
     Ok(())
 }

@@ -103,5 +103,17 @@ CREATE TABLE job_totals (
     PRIMARY KEY (dimension, value, status)
 ) STRICT, WITHOUT ROWID;
 
+-- The same for every combination that occurs. `tag` is empty in the row that counts every job, with a tag or without;
+-- `workspace` is empty for none.
+CREATE TABLE job_groups (
+    tag TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    workspace TEXT NOT NULL,
+    source TEXT NOT NULL,
+    status TEXT NOT NULL,
+    jobs INTEGER NOT NULL,
+    PRIMARY KEY (tag, owner, workspace, source, status)
+) STRICT, WITHOUT ROWID;
+
 -- Trigrams of the prompts, filled in batches: see `search.rs`.
 CREATE VIRTUAL TABLE job_search USING fts5 (prompt, tokenize = 'trigram', content = '', contentless_delete = 1);
