@@ -110,6 +110,21 @@ fn outside_things_are_used_in_their_own_room_only() {
 }
 
 #[test]
+fn every_path_that_the_map_names_exists() {
+    let root = crates_folder().join("..");
+    let map = std::fs::read_to_string(root.join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
+    // Every second piece stands between backquotes.
+    let quoted = map.split('`').skip(1).step_by(2);
+    let paths: Vec<_> = quoted.filter(|text| text.contains("/src/") || text.contains("/tests/")).collect();
+    assert!(paths.len() > 20, "the map names places: {paths:?}");
+
+    for path in paths {
+        let path = path.strip_prefix("crates/").unwrap_or(path);
+        assert!(crates_folder().join(path).exists(), "ARCHITECTURE.md names {path}, which does not exist");
+    }
+}
+
+#[test]
 fn no_crate_needs_a_second_time_or_tls_library() {
     for (name, manifest) in manifests() {
         for dependency in manifest.normal.iter().chain(&manifest.dev) {
