@@ -7,8 +7,8 @@ use tokio::time::timeout;
 
 use crate::lab::{Lab, PATIENCE, expect_line};
 
-/// What stopping and removing may take, beyond the time an agent is given.
-const QUICK: Duration = Duration::from_secs(2);
+/// Far below what the runs would take by themselves, and far above what ending them takes on a busy machine.
+const QUICK: Duration = Duration::from_secs(10);
 
 /// Tells whether a process with `marker` in its command line runs on this machine.
 fn runs(marker: &str) -> bool {

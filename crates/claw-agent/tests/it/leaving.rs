@@ -15,6 +15,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::lab::{Lab, PATIENCE, Recorder, bash, completed};
 
+/// Far below what the commands would take by themselves, and far above what ending them takes on a busy machine.
+const SOON: Duration = Duration::from_secs(10);
+
 /// Runs until the agent has made the file `started`, cancels, and returns the report and how long the end took.
 async fn cancel_when_started(lab: &Lab, request: RunRequest) -> (RunReport, Duration) {
     let cancel = CancellationToken::new();
@@ -29,13 +32,13 @@ async fn cancel_when_started(lab: &Lab, request: RunRequest) -> (RunReport, Dura
 }
 
 #[tokio::test]
-async fn a_cancelled_command_is_gone_within_two_seconds() {
+async fn a_cancelled_command_is_gone_soon() {
     let lab = Lab::start().await;
 
     let (report, took) = cancel_when_started(&lab, lab.request(bash("touch started; sleep 300"))).await;
 
     assert_eq!(report.end, RunEnd::Cancelled);
-    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert!(took < SOON, "{took:?}");
     lab.assert_nothing_left();
 }
 
@@ -49,7 +52,7 @@ async fn processes_that_ignore_the_signal_or_hide_are_killed() {
     let (report, took) = cancel_when_started(&lab, lab.request(bash(command))).await;
 
     assert_eq!(report.end, RunEnd::Cancelled);
-    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert!(took < SOON, "{took:?}");
     lab.assert_nothing_left();
 }
 
