@@ -19,6 +19,8 @@ pub(crate) struct StoredKey {
     pub(crate) key: Secret,
     /// Its id on the server, for finding it in `claw key list`.
     pub(crate) id: String,
+    /// Name of the installation, if its data folder was at hand. Finds the key again when the address changes.
+    pub(crate) instance: Option<String>,
 }
 
 /// `~/.config/clawmachine/credentials.toml`.
@@ -38,6 +40,8 @@ struct StoredServer {
     key: String,
     #[serde(default)]
     id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    instance: Option<String>,
 }
 
 impl CredentialFile {
@@ -71,7 +75,9 @@ impl CredentialFile {
         })?;
         let entries = stored.servers.into_iter();
         Ok(entries
-            .map(|(url, entry)| (url, StoredKey { key: Secret::new(entry.key), id: entry.id }))
+            .map(|(url, entry)| {
+                (url, StoredKey { key: Secret::new(entry.key), id: entry.id, instance: entry.instance })
+            })
             .collect())
     }
 
@@ -84,7 +90,8 @@ impl CredentialFile {
         let servers = keys
             .iter()
             .map(|(url, stored)| {
-                (url.clone(), StoredServer { key: stored.key.expose().to_owned(), id: stored.id.clone() })
+                let StoredKey { key, id, instance } = stored.clone();
+                (url.clone(), StoredServer { key: key.expose().to_owned(), id, instance })
             })
             .collect();
         let text = toml::to_string(&Stored { servers }).map_err(io::Error::other)?;
@@ -124,7 +131,11 @@ mod tests {
     }
 
     fn one_key() -> BTreeMap<String, StoredKey> {
-        let key = StoredKey { key: Secret::new("wag_live_x"), id: "1".into() };
+        let key = StoredKey {
+            key: Secret::new("wag_live_x"),
+            id: "1".into(),
+            instance: Some("0123456789ab".into()),
+        };
         BTreeMap::from([("http://127.0.0.1:5179".to_owned(), key)])
     }
 

@@ -1,6 +1,6 @@
 //! `claw setup`: makes the first key of a new server and keeps it for the commands after it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::Args;
 use claw_client::{Client, ServerUrl};
@@ -17,8 +17,10 @@ use crate::{
 
 /// The file in the data folder that holds the one-time token until it is used.
 const TOKEN_FILE: &str = "setup-token";
-/// Longest token that is read.
-const MAX_TOKEN_BYTES: u64 = 4096;
+/// The file in the data folder that names the installation.
+const INSTANCE_FILE: &str = "instance";
+/// Most that is read of either file.
+const MAX_FILE_BYTES: u64 = 4096;
 
 /// The flags of `claw setup`.
 #[derive(Debug, Args)]
@@ -43,8 +45,9 @@ pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), C
         return report(context, &server, "already_set_up", &format!("{server} is set up, and {way} works"));
     }
     let status = client.setup_status().await?;
+    let instance = local_instance(&arguments, context, &server)?;
     if status.has_key && !status.setup_required {
-        return Err(already_set_up(&server));
+        return take_over(context, &server, &client, instance).await;
     }
 
     let token = find_token(&arguments, context, &server)?;
@@ -58,7 +61,10 @@ pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), C
         Err(error) if error.code() == ErrorCode::AlreadySetup => return Err(already_set_up(&server)),
         Err(error) => return Err(error.into()),
     };
-    keys.insert(server.to_string(), StoredKey { key: created.key.clone(), id: created.meta.id.clone() });
+    keys.insert(
+        server.to_string(),
+        StoredKey { key: created.key.clone(), id: created.meta.id.clone(), instance },
+    );
     if let Err(error) = file.save(&keys) {
         context
             .output
@@ -98,6 +104,41 @@ async fn works(client: &Client, key: &Secret, source: CredentialSource) -> Resul
     }
 }
 
+/// Takes the key that this user has for the same installation under another address, such as another port.
+async fn take_over(
+    context: &Context,
+    server: &ServerUrl,
+    client: &Client,
+    instance: Option<String>,
+) -> Result<(), CliError> {
+    let file = context.credential_file()?;
+    let mut keys = file.load()?;
+    let known = keys.values().find(|stored| instance.is_some() && stored.instance == instance).cloned();
+    let Some(known) = known else { return Err(already_set_up(server)) };
+    if works(client, &known.key, CredentialSource::Stored).await?.is_none() {
+        return Err(already_set_up(server));
+    }
+    keys.insert(server.to_string(), known);
+    file.save(&keys)?;
+    let text =
+        format!("{server} is the installation that this user has a key for; the key is stored for it too");
+    report(context, server, "already_set_up", &text)
+}
+
+/// Returns the name of the installation on this machine, which only those who may enter its data folder can read.
+fn local_instance(
+    arguments: &Arguments,
+    context: &Context,
+    server: &ServerUrl,
+) -> Result<Option<String>, CliError> {
+    if !server.is_loopback() {
+        // A key of the installation here must not be sent to another machine.
+        return Ok(None);
+    }
+    let path = context.settings(&arguments.settings.overrides()?)?.server.data_dir.join(INSTANCE_FILE);
+    Ok(read_short(&path).ok())
+}
+
 fn already_set_up(server: &ServerUrl) -> CliError {
     CliError::new(ErrorCode::AlreadySetup, format!("{server} is set up, and no key for it is stored here"))
         .with_hint("set CLAW_API_KEY to a key that an administrator made with `claw key create`")
@@ -116,7 +157,7 @@ fn find_token(arguments: &Arguments, context: &Context, server: &ServerUrl) -> R
             .with_hint("copy it from that server's log: `claw setup --token TOKEN`"));
     }
     let path = context.settings(&arguments.settings.overrides()?)?.server.data_dir.join(TOKEN_FILE);
-    read_token(&path).map_err(|error| {
+    read_short(&path).map(Secret::new).map_err(|error| {
         CliError::new(
             ErrorCode::InvalidSetupToken,
             format!("cannot read the setup token in {}: {error}", path.display()),
@@ -125,13 +166,14 @@ fn find_token(arguments: &Arguments, context: &Context, server: &ServerUrl) -> R
     })
 }
 
-fn read_token(path: &PathBuf) -> std::io::Result<Secret> {
+/// Returns the text of a small file, without the line end.
+fn read_short(path: &Path) -> std::io::Result<String> {
     use std::io::Read;
     let mut text = String::new();
-    std::fs::File::open(Path::new(path))?.take(MAX_TOKEN_BYTES).read_to_string(&mut text)?;
+    std::fs::File::open(path)?.take(MAX_FILE_BYTES).read_to_string(&mut text)?;
     match text.trim() {
         "" => Err(std::io::Error::other("the file is empty")),
-        token => Ok(Secret::new(token)),
+        text => Ok(text.to_owned()),
     }
 }
 

@@ -28,6 +28,22 @@ async fn set_up_makes_an_admin_key_once_and_nothing_else_answers_before() {
 }
 
 #[tokio::test]
+async fn the_stored_key_is_found_again_when_the_server_moves_to_another_port() {
+    let folder = TempDir::new();
+    let data_dir = folder.path().join("data");
+    std::fs::create_dir(&data_dir).expect("a data folder");
+    let mut server = TestServer::start(Path::new(CLAW), &data_dir, &[("CLAW_API_TOKEN", "")]).await;
+    server.claw_ok(&["setup"]).await;
+    server.stop().await;
+    server.start_again().await;
+
+    assert_eq!(server.claw(&["list"]).await.status.code(), Some(1), "the address is another one");
+    server.claw_ok(&["setup"]).await;
+
+    server.claw_ok(&["list"]).await;
+}
+
+#[tokio::test]
 async fn a_key_does_what_its_scopes_say_and_nothing_else() {
     let folder = TempDir::new();
     let data_dir = folder.path().join("data");
