@@ -36,7 +36,7 @@ pub use api::{
         Cancelled, Job, JobLog, JobQuery, JobResult, JobSort, JobUpdate, LogEvent, LogFollower, SubmitJob,
         Submitted,
     },
-    system::{DockerStatus, QueueCounts, Status, Worker, Workers},
+    system::{DockerStatus, QueueCounts, Setting, Status, Worker, Workers},
     users::{User, UserList},
     workspaces::{
         Commit, FileEntry, FileList, History, NewWorkspace, Timeline, TimelineEntry, Workspace, WorkspacePage,

@@ -132,7 +132,7 @@ fn print_keys(output: &Output, keys: &[KeyMeta]) -> std::io::Result<()> {
         let id = clean_line(&key.id, 64);
         table.row([
             if output.verbose { id } else { ids::short(&id).to_owned() },
-            format!("{}…", clean_line(&key.key_prefix, 20)),
+            key_end(&key.key_prefix),
             clean_line(&key.label, 30),
             clean_line(&key.role, 10),
             last_used(key),
@@ -145,7 +145,7 @@ fn print_keys(output: &Output, keys: &[KeyMeta]) -> std::io::Result<()> {
 fn print_key(output: &Output, key: &KeyMeta) -> std::io::Result<()> {
     for (name, value) in [
         ("id", clean_line(&key.id, 64)),
-        ("key", format!("{}…", clean_line(&key.key_prefix, 20))),
+        ("key", key_end(&key.key_prefix)),
         ("label", clean_line(&key.label, 200)),
         ("role", clean_line(&key.role, 20)),
         ("scopes", clean_line(&key.scopes.join(" "), 2000)),
@@ -160,4 +160,9 @@ fn print_key(output: &Output, key: &KeyMeta) -> std::io::Result<()> {
 fn last_used(key: &KeyMeta) -> String {
     let text = clean_line(key.last_used_at.as_deref().unwrap_or_default(), 40);
     if text.is_empty() { "never".into() } else { text }
+}
+
+/// Returns the end of a key, which is what is kept of it for telling keys apart.
+fn key_end(prefix: &str) -> String {
+    format!("…{}", clean_line(prefix.trim_end_matches("..."), 20))
 }

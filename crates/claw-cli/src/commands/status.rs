@@ -46,6 +46,9 @@ fn print_status(output: &Output, status: &Status) -> std::io::Result<()> {
         facts.push(if ready { "sandbox image ready" } else { "sandbox image missing" }.into());
     }
     output.line(format!("sandbox  {}", facts.join(", ")))?;
+    if let Some(reason) = &status.waiting_because {
+        output.line(format!("waiting  {}", clean_line(reason, 500)))?;
+    }
     if status.docker_available == Some(false) || status.sandbox_image_ready == Some(false) {
         output.note("`claw doctor` on the server's machine says how to mend it");
     }

@@ -89,9 +89,9 @@ pub(super) async fn git() -> Check {
     }
 }
 
-/// Tells what jobs will reach the model with.
+/// Tells what jobs of a server started here would reach the model with.
 pub(super) fn model(settings: &Settings) -> Check {
-    const NAME: &str = "model credential";
+    const NAME: &str = super::MODEL_CREDENTIAL;
     let model = &settings.model;
     let at = &model.base_url.0;
     if model.api_key.is_some() {

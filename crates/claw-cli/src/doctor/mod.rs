@@ -7,6 +7,9 @@ use serde::Serialize;
 
 use crate::{context::Context, error::CliError, settings::Overrides};
 
+/// Name of the check on what jobs reach the model with.
+const MODEL_CREDENTIAL: &str = "model credential";
+
 /// How a check came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -54,14 +57,13 @@ pub(crate) async fn run(
 
     on_check("the server");
     let (server, client) = server::reachable(context, &url).await?;
-    let is_up = client.is_some();
     checks.push(server);
-    if let Some(client) = client {
+    if let Some(client) = &client {
         on_check("the credential");
-        checks.push(server::credential(context, &url, &client).await?);
+        checks.push(server::credential(context, &url, client).await?);
         if !url.is_loopback() {
             on_check("the server's Docker");
-            checks.push(server::docker(&client).await);
+            checks.push(server::docker(client).await);
         }
     }
     if !url.is_loopback() {
@@ -77,14 +79,19 @@ pub(crate) async fn run(
         }
     };
     checks.push(Check::ok("settings", format!("data folder {}", settings.server.data_dir.display())));
-    if !is_up {
+    if client.is_none() {
         checks.push(local::port(&settings).await);
     }
     on_check("Docker");
     checks.extend(local::docker(&settings).await);
     on_check("git");
     checks.push(local::git().await);
-    checks.push(local::model(&settings));
+    // A server that runs was started with an environment of its own, so it is asked first.
+    let of_server = match &client {
+        Some(client) => server::model(client).await,
+        None => None,
+    };
+    checks.push(of_server.unwrap_or_else(|| local::model(&settings)));
     checks.push(local::disk(&settings));
     Ok(checks)
 }

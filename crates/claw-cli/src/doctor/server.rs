@@ -114,3 +114,9 @@ pub(super) async fn docker(client: &Client) -> Check {
         Err(error) => Check::warn(NAME, error.to_string(), "run `claw doctor` on the server's machine"),
     }
 }
+
+/// Asks the server whether it has a credential for the model API; `None` if it does not say so.
+pub(super) async fn model(client: &Client) -> Option<Check> {
+    let setting = client.setting("anthropic_api_key").await.ok()?;
+    (!setting.value.is_empty()).then(|| Check::ok(super::MODEL_CREDENTIAL, "the server has one"))
+}

@@ -152,7 +152,7 @@ impl LogRenderer {
             facts.push(cost(usd));
         }
         if let Some(turns) = event["num_turns"].as_u64() {
-            facts.push(format!("{turns} turns"));
+            facts.push(if turns == 1 { "1 turn".to_owned() } else { format!("{turns} turns") });
         }
         if let Some(ms) = event["duration_ms"].as_u64() {
             facts.push(duration_ms(ms));

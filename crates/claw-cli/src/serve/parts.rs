@@ -250,8 +250,12 @@ fn defaults(settings: &Settings, backend: SandboxKind) -> SettingsDefaults {
         network: settings.sandbox.network,
         timeout: settings.jobs.default_timeout,
         max_budget_usd: settings.jobs.default_max_budget.map(|dollars| dollars.0),
-        has_model_credential: settings.model.api_key.is_some()
-            || settings.model.auth_token.is_some()
-            || settings.model.oauth_token.is_some(),
+        has_model_credential: match credential(&settings.model) {
+            CredentialSource::LoginFile(path) => path.exists(),
+            CredentialSource::Missing => false,
+            CredentialSource::ApiKey(_)
+            | CredentialSource::AuthToken(_)
+            | CredentialSource::OauthToken(_) => true,
+        },
     }
 }

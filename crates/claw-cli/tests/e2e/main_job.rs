@@ -158,3 +158,13 @@ async fn an_edit_made_while_a_job_runs_loses_neither_side() {
     assert_eq!(setting.server.claw_ok(&["workspace", "cat", "site", "agent.txt"]).await, "agent\n");
     assert_eq!(setting.server.claw_ok(&["workspace", "cat", "site", "person.txt"]).await, "person\n");
 }
+
+#[tokio::test]
+async fn the_doctor_finds_nothing_wrong_with_a_server_that_works() {
+    let setting = Setting::docker().await;
+
+    let output = setting.server.client().env_remove("ANTHROPIC_API_KEY").arg("doctor").output().await;
+
+    let output = output.expect("the command runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}

@@ -36,8 +36,19 @@ pub struct Status {
     pub execution_backend: Option<String>,
     /// Workers that are alive.
     pub worker_count: Option<u64>,
+    /// Why no job is claimed at present, with the way out.
+    pub waiting_because: Option<String>,
     /// The server's version.
     pub version: Option<String>,
+}
+
+/// A setting of the installation.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Setting {
+    /// Its name.
+    pub key: String,
+    /// Its value as text; `***set***` for a secret that is set.
+    pub value: String,
 }
 
 /// One worker and what it does.
@@ -103,6 +114,15 @@ impl Client {
     /// See [`ClientError`].
     pub async fn docker_status(&self) -> Result<Answer<DockerStatus>, ClientError> {
         self.get(v1!["docker", "status"]).json().await
+    }
+
+    /// Returns a setting.
+    ///
+    /// # Errors
+    ///
+    /// See [`ClientError`].
+    pub async fn setting(&self, key: &str) -> Result<Answer<Setting>, ClientError> {
+        self.get(v1!["config", key]).json().await
     }
 
     /// Asks whether the server is there. Needs no credential.
