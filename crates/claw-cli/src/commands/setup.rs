@@ -141,7 +141,10 @@ fn local_instance(
 
 fn already_set_up(server: &ServerUrl) -> CliError {
     CliError::new(ErrorCode::AlreadySetup, format!("{server} is set up, and no key for it is stored here"))
-        .with_hint("set CLAW_API_KEY to a key that an administrator made with `claw key create`")
+        .with_hint(
+            "set CLAW_API_KEY to a key that an administrator made with `claw key create`; if every key is lost, \
+             restart the server with CLAW_API_TOKEN set to a long random text and use that",
+        )
 }
 
 /// Returns the token: given, from standard input, or from the data folder of a server on this machine.

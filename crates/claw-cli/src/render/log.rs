@@ -282,6 +282,23 @@ mod tests {
     }
 
     #[test]
+    fn what_should_be_a_number_cannot_bring_terminal_sequences() {
+        let evil = "\u{9b}2J\u{9d}0;owned\u{9c}\u{202e}";
+        for verbose in [false, true] {
+            let shown = render(
+                verbose,
+                &[
+                    json!({"type":"system","subtype":"api_retry","attempt":evil,"max_retries":[evil],"error":"overloaded"}),
+                    json!({"type":"claw","subtype":"run_started","attempt":evil}),
+                    json!({"type":"result","total_cost_usd":evil,"num_turns":evil,"duration_ms":evil}),
+                ],
+            );
+
+            assert_eq!(clean(&shown), shown);
+        }
+    }
+
+    #[test]
     fn lines_that_are_not_json_are_shown_safely() {
         let renderer = LogRenderer::new(plain(), false);
 
