@@ -107,7 +107,8 @@ impl LogRenderer {
             }
             "api_retry" => {
                 let reason = clean_line(text_of(event, "error"), 60);
-                let (attempt, limit) = (&event["attempt"], &event["max_retries"]);
+                let number = |name: &str| event[name].as_u64().unwrap_or_default();
+                let (attempt, limit) = (number("attempt"), number("max_retries"));
                 let pause = event["retry_delay_ms"].as_f64().unwrap_or_default() / 1000.0;
                 let text = format!(
                     "! the model API answered {reason}; attempt {attempt} of {limit} in {pause:.1} s"
