@@ -29,11 +29,12 @@ const MAX_LOOSE_OBJECTS: usize = 200_000;
 const MAX_PACKS: usize = 64;
 const MAX_BRANCHES: usize = 64;
 
-/// Refuses malformed objects and trees that hold a `.git`. What a `.gitmodules` says is data, as it is in the job's files:
-/// refusing commits for it would protect nobody and would cost every later job of the workspace its commits too.
-/// Padded file modes are a harmless fault of old histories.
-const STRICT: &str = "--strict=gitmodulesUpdate=ignore,gitmodulesUrl=ignore,gitmodulesPath=ignore,\
-                      gitmodulesName=ignore,zeroPaddedFilemode=ignore";
+/// Refuses malformed objects and trees that hold a `.git`. What `.gitmodules` and `.gitattributes` are and say is data, as
+/// it is in the job's files: refusing commits for it would protect nobody and would cost every later job of the
+/// workspace its commits too. Padded file modes are a harmless fault of old histories.
+const STRICT: &str = "--strict=gitmodulesBlob=ignore,gitmodulesLarge=ignore,gitmodulesUpdate=ignore,\
+                      gitmodulesUrl=ignore,gitmodulesPath=ignore,gitmodulesName=ignore,gitattributesBlob=ignore,\
+                      gitattributesLarge=ignore,gitattributesLineLength=ignore,zeroPaddedFilemode=ignore";
 
 /// Where objects come from and go to.
 pub(crate) struct Quarantine<'a> {

@@ -386,7 +386,9 @@ fn hash(file: &mut File, size: u64) -> io::Result<Option<ObjectId>> {
 fn is_modules_file(name: &[u8]) -> bool {
     let name = String::from_utf8_lossy(name).to_lowercase();
     let visible: String = name.chars().filter(|c| c.is_ascii()).collect();
-    visible.trim_end_matches(['.', ' ']) == ".gitmodules"
+    // What follows a colon is a stream of the file for NTFS, and for git's check.
+    let file = visible.split(':').next().unwrap_or_default();
+    file.trim_end_matches(['.', ' ']) == ".gitmodules"
         || visible.starts_with("gitmod~")
         || visible.starts_with("gi7eb")
 }

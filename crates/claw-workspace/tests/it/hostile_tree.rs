@@ -12,7 +12,7 @@ use std::{
 
 use rustix::fs::{CWD, FileType, Mode};
 
-use crate::support::{House, git};
+use crate::support::{House, commit_all, git};
 
 #[tokio::test]
 async fn links_are_kept_as_links_and_never_read() {
@@ -51,6 +51,51 @@ async fn links_are_kept_as_links_and_never_read() {
     house.checkout(workspace).await;
     assert_eq!(fs::read_dir(&secret).expect("the folder").count(), 1);
     house.check(workspace);
+}
+
+/// One name that git's checkout refuses, and no later job could begin in the workspace.
+#[tokio::test]
+async fn no_name_makes_the_workspace_unusable_for_the_next_job() {
+    let names = [
+        ".gitmodules:x",
+        ".gitmodules::$DATA",
+        ".gitmodules . :x",
+        ".GitModules ..",
+        "GITMOD~1:x",
+        "gitmod~4 .",
+        "gi7eba~1",
+        "GI7EB~10",
+        ".g\u{200c}itmodules",
+        ".gitattributes:x",
+        "git~1:x",
+        "git~2",
+        ".git :x",
+        ".gi\u{200d}t",
+        "CON",
+        "a:b",
+        "end. ",
+    ];
+    let house = House::new().await;
+    let (workspace, copy) = house.job(&[]).await;
+    fs::create_dir(copy.dir.join("links")).expect("a folder");
+    fs::create_dir(copy.dir.join("folders")).expect("a folder");
+    for name in names {
+        fs::write(copy.dir.join(name), name).expect("a file");
+        symlink("/etc/passwd", copy.dir.join("links").join(name)).expect("a link");
+        fs::create_dir(copy.dir.join("folders").join(name)).expect("a folder");
+        fs::write(copy.dir.join("folders").join(name).join("file"), name).expect("a file");
+    }
+
+    fs::write(copy.dir.join("folders/.gitattributes"), "x ".repeat(5000)).expect("a file");
+
+    house.keep(&copy).await;
+
+    let next = house.checkout(workspace).await;
+    fs::write(next.dir.join("links/more"), "x").expect("a file");
+    fs::write(next.dir.join("folders/more"), "x").expect("a file");
+    commit_all(&next.dir, "agent");
+    let kept = house.keep(&next).await;
+    assert_eq!((kept.agent_commits, kept.notes), (1, vec![]), "its own commits are taken too");
 }
 
 #[tokio::test]
