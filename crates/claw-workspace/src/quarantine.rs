@@ -29,6 +29,12 @@ const MAX_LOOSE_OBJECTS: usize = 200_000;
 const MAX_PACKS: usize = 64;
 const MAX_BRANCHES: usize = 64;
 
+/// Largest commit: message, names and parents.
+const MAX_COMMIT_BYTES: u64 = 32 << 10;
+
+/// Most bytes of a list of sizes: some ten million commits.
+const MAX_SIZES_BYTES: usize = 64 << 20;
+
 /// Refuses malformed objects and trees that hold a `.git`. What `.gitmodules` and `.gitattributes` are and say is data, as
 /// it is in the job's files: refusing commits for it would protect nobody and would cost every later job of the
 /// workspace its commits too. Padded file modes are a harmless fault of old histories.
@@ -166,6 +172,9 @@ impl Quarantine<'_> {
         let mut range: String = commits.iter().map(|commit| format!("{commit}\n")).collect();
         // As `^`, since `rev-list` reads `--not` from its input only from 2.42 on.
         range += &format!("^{}\n", self.base);
+        if let Err(reason) = self.check_sizes(&range).await? {
+            return Ok(Err(reason));
+        }
         let pack = Call::new(self.repository, "pack-objects")
             .args(["--revs", "--stdout", "-q", "--delta-base-offset"])
             .quarantined(self.repository, &self.folder.join("objects"))
@@ -192,6 +201,29 @@ impl Quarantine<'_> {
             }
         }
         Ok(Ok(()))
+    }
+
+    /// Looks for commits whose text alone is too large. Whoever asks for the history gets the text of each commit.
+    async fn check_sizes(&self, range: &str) -> Result<Result<(), String>, WorkspaceError> {
+        let objects = self.folder.join("objects");
+        let list = Call::new(self.repository, "rev-list")
+            .arg("--stdin")
+            .quarantined(self.repository, &objects)
+            .input(Input::Bytes(range.into()));
+        let sizes = Call::new(self.repository, "cat-file")
+            .arg("--batch-check=%(objectsize)")
+            .quarantined(self.repository, &objects)
+            .max_stdout(MAX_SIZES_BYTES);
+        let stdout = match self.git.pipe(list, sizes).await {
+            Ok(stdout) => stdout,
+            Err(WorkspaceError::Git { detail, .. }) => return Ok(Err(detail)),
+            Err(error) => return Err(error),
+        };
+        let fits = |line: &str| line.parse().is_ok_and(|size: u64| size <= MAX_COMMIT_BYTES);
+        match String::from_utf8_lossy(&stdout).lines().find(|line| !fits(line)) {
+            Some(line) => Ok(Err(format!("a commit has {line} bytes"))),
+            None => Ok(Ok(())),
+        }
     }
 
     async fn count_new(&self, head: CommitId) -> Result<usize, WorkspaceError> {

@@ -183,3 +183,22 @@ async fn a_conflict_keeps_the_agents_commits_on_the_branch() {
     let KeptAs::Conflict { branch, .. } = &kept.outcome else { panic!("{kept:?}") };
     assert!(git(&house.repository(workspace), &["log", "--format=%H", branch]).contains(&agent));
 }
+
+#[tokio::test]
+async fn a_giant_message_does_not_close_the_history() {
+    let house = House::new().await;
+    let (workspace, copy) = house.job(&[]).await;
+    let giant = "x".repeat(70 << 20);
+    let message = house.root().join("message");
+    fs::write(&message, format!("{giant}\n\nClaw-Job: {giant}\n")).expect("a file");
+    fs::write(copy.dir.join("a"), "x").expect("a file");
+    git(&copy.dir, &["add", "a"]);
+    git(&copy.dir, &["commit", "-q", "-F", &message.display().to_string()]);
+
+    let kept = house.keep(&copy).await;
+
+    assert_eq!((kept.agent_commits, kept.changed_files, kept.notes.len()), (0, 1, 1), "{kept:?}");
+    let history = house.workspaces.history(workspace, 0, 10).await.expect("a history");
+    assert_eq!(history[0].job, Some(copy.job));
+    assert_eq!(house.names(workspace).await, [".gitignore", "a"]);
+}
