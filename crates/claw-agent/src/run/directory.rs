@@ -21,6 +21,9 @@ impl RunDirectory {
     /// user, who gets it mounted.
     pub(super) fn create(root: &Path, job: JobId, attempt: u64) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(root)?;
+        // One that was there already, such as from a backup, may be open to every user of the machine; and whoever gets
+        // to the socket uses the model at our cost.
+        std::fs::set_permissions(root, Permissions::from_mode(0o700))?;
         let path = std::path::absolute(root)?.join(format!("{}-{attempt}", job.short()));
         remove(&path)?;
         DirBuilder::new().mode(0o711).create(&path)?;
@@ -76,6 +79,18 @@ fn remove(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_else_gets_to_a_runs_socket_however_its_root_was_made() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = folder.path().join("run");
+        std::fs::create_dir(&root).expect("made");
+        std::fs::set_permissions(&root, Permissions::from_mode(0o755)).expect("opened");
+
+        let _run = RunDirectory::create(&root, JobId::new(), 1).expect("made");
+
+        assert_eq!(root.metadata().expect("a folder").permissions().mode() & 0o777, 0o700);
+    }
 
     #[test]
     fn the_folder_ends_with_its_run_and_leftovers_are_swept() {
