@@ -119,7 +119,9 @@ pub struct ResultEvent {
 
 /// Returns the events of one line: usually one, none for a line that is not a JSON object.
 pub fn parse_line(line: &[u8]) -> Vec<Event> {
-    let Ok(Value::Object(fields)) = serde_json::from_slice(line) else { return Vec::new() };
+    // As readers of the log will see it: bytes that are no text must not hide what the rest of a line says.
+    let line = String::from_utf8_lossy(line);
+    let Ok(Value::Object(fields)) = serde_json::from_str(&line) else { return Vec::new() };
     let events = match (text(&fields, "type"), text(&fields, "subtype")) {
         (Some("system"), Some("init")) => vec![Event::Init {
             session_id: owned(&fields, "session_id"),
@@ -280,6 +282,17 @@ mod tests {
             [Event::Other { kind: "system".into(), subtype: Some("glow".into()) }]
         );
         assert_eq!(parse_line(b"{}"), [Event::Other { kind: String::new(), subtype: None }]);
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_do_not_hide_what_a_line_says_it_is() {
+        // A reader of the log sees them replaced, and so the rest of the line as it is.
+        let line = b"{\"type\":\"claw\",\"subtype\":\"run_failed\",\"error\":\"\xff\"}";
+
+        assert_eq!(
+            parse_line(line),
+            [Event::Other { kind: "claw".into(), subtype: Some("run_failed".into()) }]
+        );
     }
 
     #[test]
