@@ -90,6 +90,8 @@ pub enum HouseLine {
         /// When it is tried again.
         retry_at: Option<Timestamp>,
     },
+    /// The worker went away during a run; what the run did does not count.
+    RunLost,
     /// The run was ended on request.
     RunCancelled,
     /// The worker gave the job back because it is stopping.

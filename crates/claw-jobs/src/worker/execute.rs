@@ -173,6 +173,13 @@ impl Worker {
             None => self.files.checkout_empty(job.id, owner).await,
         };
         let copy = copy.map_err(JobsError::from)?;
+        if let Some(folder) = &job.spec.working_dir
+            && !copy.dir.join(folder).is_dir()
+        {
+            // Known before anything is started, and no better the next time.
+            let error = format!("the workspace has no folder `{folder}` to start in");
+            return Err(Failure { kind: FailureKind::Workspace, error });
+        }
         Ok(Prepared { workspace, settings, copy, budget_usd })
     }
 

@@ -1,10 +1,11 @@
 //! What a start does about the jobs and files of the one before it.
 
 use claw_core::{Job, JobState, Lease};
+use claw_store::StreamName;
 use claw_workspace::WorkingCopy;
 
 use super::{Worker, changes, keeper::RunEnder, outcome::SavedOutcome};
-use crate::{JobsError, logs::LogWriter};
+use crate::{HouseLine, JobsError, logs::LogWriter};
 
 impl Worker {
     /// Finishes jobs whose agent was done, and frees the others that a former start of this installation held.
@@ -33,6 +34,8 @@ impl Worker {
         let lapsed =
             self.store.jobs.lapse(&[former], self.config.retry.max_retries, self.clock.now()).await?;
         for lapsed in lapsed {
+            let lost = vec![HouseLine::RunLost.to_bytes()];
+            self.store.streams.append(&StreamName::job_log(lapsed.job.id), lost, self.clock.now()).await?;
             tracing::warn!(job.id = %lapsed.job.id, status = %lapsed.job.status(), "freed a job that was running when the server went away");
         }
         Ok(())

@@ -92,6 +92,24 @@ async fn a_deleted_workspace_fails_the_job_instead_of_running_it_somewhere_else(
 }
 
 #[tokio::test]
+async fn a_starting_folder_that_is_not_there_fails_the_job_at_once() {
+    let house = House::new().await;
+    let worker = house.worker().await;
+
+    let spec = JobSpec { working_dir: Some("docs".into()), ..scripted(&json!([{"text": "x"}])) };
+    let job = house.submit(&admin(), spec).await;
+
+    let ended = house.ended(job.id).await;
+    assert!(
+        matches!(&ended.state, JobState::Failed { error, .. } if error.contains("`docs`")),
+        "{:?}",
+        ended.state
+    );
+    assert_eq!(ended.retry_count, 0);
+    worker.shutdown().await;
+}
+
+#[tokio::test]
 async fn the_budget_counts_over_all_runs_of_a_job() {
     let house = House::new().await;
     let program = house.folder.path().join("agent");
