@@ -67,6 +67,26 @@ async fn a_body_that_is_too_large_is_refused_except_where_files_are_written() {
     lab.put(&path, larger).send().await.assert_error(413, "PAYLOAD_TOO_LARGE");
 }
 
+/// Many strangers at once must not fill the memory.
+#[tokio::test]
+async fn strangers_get_little_room_for_their_bodies() {
+    let lab = Lab::new().await;
+    let padding = "x".repeat(64 << 10);
+    let send = |path: &str| {
+        let body = json!({
+            "username": "ann", "password": padding, "setup_token": padding, "key": padding, "scopes": ["*"],
+        });
+        lab.post(path, body).anonymous()
+    };
+
+    for path in ["/api/v1/auth/login", "/api/v1/auth/setup"] {
+        send(path).send().await.assert_error(413, "PAYLOAD_TOO_LARGE");
+    }
+    for path in ["/api/auth/setup", "/api/auth/verify"] {
+        send(path).send().await.assert_enveloped(413, "PAYLOAD_TOO_LARGE");
+    }
+}
+
 #[tokio::test]
 async fn an_id_that_is_none_is_refused() {
     let lab = Lab::new().await;

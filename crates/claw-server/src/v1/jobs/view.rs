@@ -32,7 +32,7 @@ pub(crate) struct SubmitBody {
     allowed_tools: Option<Vec<String>>,
     /// Labels for finding jobs again.
     tags: Option<Vec<String>>,
-    /// 0 to 9, the most urgent last; larger numbers count as 9.
+    /// 0 to 9, the highest first; larger numbers count as 9.
     #[schema(default = 5)]
     priority: Option<u8>,
     /// Wall time of one run in seconds.
@@ -152,7 +152,7 @@ pub(crate) struct JobView {
     output_dest: OutputView,
     /// Which door it came through.
     source: SourceName,
-    /// 0 to 9, the most urgent last.
+    /// 0 to 9, the highest first.
     priority: u8,
     /// When it was submitted.
     #[schema(value_type = String, format = DateTime)]
