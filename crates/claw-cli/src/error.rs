@@ -76,9 +76,9 @@ fn hint_for(code: ErrorCode) -> Option<&'static str> {
         ErrorCode::InvalidSetupToken => {
             Some("the token is in the server's log and in the file setup-token of its data folder")
         }
-        ErrorCode::ScopeRequired => {
-            Some("an administrator can add the scope: `claw key update ID --scope …`")
-        }
+        ErrorCode::ScopeRequired => Some(
+            "an administrator can set the key's scopes, the old ones too: `claw key update ID --scope A --scope B`",
+        ),
         ErrorCode::AdminRequired => Some("use a key with the role admin"),
         ErrorCode::ServerUnreachable => {
             Some("`claw doctor` looks for the reason; --api-url names another server")

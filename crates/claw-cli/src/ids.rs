@@ -105,6 +105,12 @@ pub(crate) async fn workspace(client: &Client, text: &str) -> Result<WorkspaceId
     }
 }
 
+/// Returns a workspace that has this very name.
+pub(crate) async fn workspace_named(client: &Client, name: &str) -> Result<Option<WorkspaceId>, CliError> {
+    let all = all_workspaces(client).await?;
+    Ok(all.into_iter().find(|workspace| workspace.name == name.trim()).map(|workspace| workspace.id))
+}
+
 async fn all_workspaces(client: &Client) -> Result<Vec<Workspace>, CliError> {
     let mut all = Vec::new();
     loop {

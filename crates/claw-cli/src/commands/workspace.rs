@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use claw_client::{Client, NewWorkspace, Workspace};
-use claw_core::{Clock, RepoPath, SystemClock, WorkspaceId};
+use claw_core::{Clock, Coded, ErrorCode, RepoPath, SystemClock, WorkspaceId};
 use serde_json::json;
 
 use crate::{
@@ -130,7 +130,11 @@ pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), C
         Action::Delete { workspace, files } => {
             let id = workspace.id(&client).await?;
             client.delete_workspace(id, files).await?;
-            context.output.done(&json!({ "id": id, "deleted": true }), format!("{id} deleted"))
+            let text = match files {
+                true => format!("{id} deleted, with its files"),
+                false => format!("{id} deleted; its repository stays in the server's data folder"),
+            };
+            context.output.done(&json!({ "id": id, "deleted": true }), text)
         }
         Action::Files(which) => files(context, &client, which.id(&client).await?).await,
         Action::Cat(file) => cat(context, &client, &file).await,
@@ -167,6 +171,12 @@ fn read_text(from: &Path) -> Result<String, CliError> {
 }
 
 async fn create(context: &Context, client: &Client, create: Create) -> Result<(), CliError> {
+    // The server takes any name; here a name stands for one workspace.
+    if let Some(id) = named(client, &create.name).await? {
+        let name = clean_line(&create.name, 60);
+        let message = format!("a workspace with the name `{name}` exists: {id}");
+        return Err(CliError::new(ErrorCode::Conflict, message).with_hint("choose another name"));
+    }
     let workspace = NewWorkspace {
         name: create.name,
         description: create.description,
@@ -182,6 +192,14 @@ async fn create(context: &Context, client: &Client, create: Create) -> Result<()
         true => output.line(created.id),
         false => output.line(format!("{} {}", created.id, clean_line(&created.name, 200))),
     })
+}
+
+/// Returns the workspace of that name, as far as the key may look.
+async fn named(client: &Client, name: &str) -> Result<Option<WorkspaceId>, CliError> {
+    match ids::workspace_named(client, name).await {
+        Err(error) if error.code() == ErrorCode::ScopeRequired => Ok(None),
+        found => found,
+    }
 }
 
 async fn list(context: &Context, client: &Client) -> Result<(), CliError> {

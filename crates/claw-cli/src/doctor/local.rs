@@ -106,7 +106,7 @@ pub(super) fn model(settings: &Settings) -> Check {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Check::fail(
             NAME,
             "neither an API key nor a token nor a Claude login was found".to_owned(),
-            "log in with `claude login`, or set ANTHROPIC_API_KEY, or CLAUDE_CODE_OAUTH_TOKEN to what `claude \
+            "log in with `claude`, or set ANTHROPIC_API_KEY, or CLAUDE_CODE_OAUTH_TOKEN to what `claude \
              setup-token` prints",
         ),
         Err(error) => Check::fail(

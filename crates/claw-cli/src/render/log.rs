@@ -140,6 +140,7 @@ impl LogRenderer {
                     None => Some(self.stream.paint(Style::new().red().bold(), format!("✗ {error}"))),
                 }
             }
+            "run_lost" => yellow("! the server went away during the run; the job begins again".to_owned()),
             "run_cancelled" => yellow("! cancelled".to_owned()),
             "run_released" => yellow("! the server is stopping; the job waits for its next start".to_owned()),
             "pretended" => Some(self.dim(&clean_line(text_of(event, "text"), 2000))),
@@ -250,6 +251,7 @@ mod tests {
             json!({"type":"claw","subtype":"changes","text":"changed 1 file: commit 0123","commit":"0123"}),
             json!({"type":"claw","subtype":"run_failed","error":"the model API is overloaded","retry_at":"2026-11-21T00:00:00Z"}),
             json!({"type":"claw","subtype":"run_failed","error":"the model API is overloaded","retry_at":null}),
+            json!({"type":"claw","subtype":"run_lost"}),
             json!({"type":"claw","subtype":"run_cancelled"}),
             json!({"type":"claw","subtype":"run_released"}),
         ]

@@ -18,6 +18,13 @@ use self::parts::Parts;
 /// second gives them back at once.
 pub(crate) async fn run(settings: Settings, context: &Context) -> Result<(), CliError> {
     logging::start(&settings.log)?;
+    // First, so that a second server over another folder leaves no traces of a start that failed.
+    let listener = TcpListener::bind(settings.server.listen).await.map_err(|error| {
+        CliError::new(ErrorCode::Internal, format!("cannot listen on {}: {error}", settings.server.listen))
+            .with_hint("another program uses the port: end it, or choose another one with --listen")
+    })?;
+    let address = listener.local_addr()?;
+
     let (parts, worker) = Parts::build(&settings, &context.environment).await?;
     let first_admin = match (&settings.server.admin_user, &settings.server.admin_password) {
         (Some(username), Some(password)) => {
@@ -26,12 +33,6 @@ pub(crate) async fn run(settings: Settings, context: &Context) -> Result<(), Cli
         _ => None,
     };
     let set_up = parts.gate.start(first_admin).await.map_err(failed("preparing set-up"))?;
-    let listener = TcpListener::bind(settings.server.listen).await.map_err(|error| {
-        CliError::new(ErrorCode::Internal, format!("cannot listen on {}: {error}", settings.server.listen))
-            .with_hint("another program uses the port: end it, or choose another one with --listen")
-    })?;
-    let address = listener.local_addr()?;
-
     let stop = CancellationToken::new();
     let worker = worker.start().await.map_err(failed("starting the worker"))?;
     announce(&context.output, address, &set_up)?;

@@ -75,7 +75,13 @@ impl Parts {
             .map_err(|error| CliError::new(ErrorCode::InvalidRequest, error.to_string()))?;
         let (sandbox, docker_sandbox) = sandbox(settings, environment, &data_dir, &instance, &docker)?;
 
-        let job_settings = JobSettings::new(store.clone(), gate.clone(), defaults(settings, sandbox.kind()));
+        let defaults = defaults(settings, sandbox.kind());
+        if !defaults.has_model_credential {
+            tracing::warn!(
+                "no credential for the model API: log in with `claude` or set ANTHROPIC_API_KEY, or jobs will fail"
+            );
+        }
+        let job_settings = JobSettings::new(store.clone(), gate.clone(), defaults);
         let workspaces =
             WorkspaceService::new(store.clone(), gate.clone(), files.clone(), Arc::clone(&clock))
                 .forgetting_in(Arc::clone(&sandbox));

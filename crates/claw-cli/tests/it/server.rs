@@ -17,6 +17,7 @@ use axum::{
     },
     routing::{get, post, put},
 };
+use claw_core::WorkspaceId;
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -112,6 +113,16 @@ impl Server {
     /// Submits a job and returns its id.
     pub(crate) async fn submit(&self, prompt: &str) -> String {
         self.claw(&["submit", "--quiet", prompt]).await.ok().trim().to_owned()
+    }
+
+    /// Makes another workspace with a name that one has, as other clients may.
+    pub(crate) fn double_workspace(&self, name: &str) {
+        let mut kept = self.shared.kept();
+        let mut twin =
+            kept.workspaces.values().find(|one| one["name"] == name).expect("the workspace").clone();
+        let id = WorkspaceId::new().to_string();
+        twin["id"] = id.clone().into();
+        kept.workspaces.insert(id, twin);
     }
 
     /// Returns the bodies that were sent to a route.

@@ -32,13 +32,14 @@ async fn a_path_that_leaves_the_workspace_is_refused_before_anything_is_sent() {
 #[tokio::test]
 async fn a_name_that_two_workspaces_have_is_refused_with_both() {
     let server = Server::start().await;
-    for _ in 0..2 {
-        server.claw(&["workspace", "create", "twin"]).await.ok();
-    }
+    server.claw(&["workspace", "create", "twin"]).await.ok();
+    let taken = server.claw(&["workspace", "create", "twin"]).await.failed(3);
+    server.double_workspace("twin");
 
     let said = server.claw(&["workspace", "cat", "twin", "a"]).await.failed(1);
     let missing = server.claw(&["workspace", "cat", "nobody", "a"]).await.failed(2);
 
+    assert!(taken.contains("a workspace with the name `twin` exists"), "{taken}");
     assert_eq!(said.matches("twin").count(), 3, "{said}");
     assert!(missing.contains("no workspace has the name or id `nobody`"), "{missing}");
 }
