@@ -28,6 +28,10 @@ use crate::{
 /// Largest JSON body in bytes, where a route does not say otherwise.
 const MAX_BODY_BYTES: usize = 2 * 1024 * 1024;
 
+/// Largest body of a request that comes without a credential: a name, a password or a token. As many strangers as there
+/// are connections hold no more than so much each.
+pub(crate) const MAX_PUBLIC_BODY_BYTES: usize = 16 * 1024;
+
 /// Event streams open at the same time. Further ones are told to come back, so that ordinary requests find room.
 const MAX_STREAMS: usize = 256;
 

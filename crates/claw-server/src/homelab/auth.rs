@@ -1,15 +1,18 @@
 //! First set-up with a key, and what a key is good for.
 
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, State};
 use claw_core::{Scope, Secret};
 use claw_gate::{Credential, Gate, GateError, KeyMeta, parse_scopes};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_axum::{
+    router::{OpenApiRouter, UtoipaMethodRouterExt as _},
+    routes,
+};
 
 use super::view::{Envelope, KeyView, NewKeyView};
 use crate::{
-    app::Server,
+    app::{MAX_PUBLIC_BODY_BYTES, Server},
     error::ApiResult,
     extract::{AfterSetup, Connection, Json, MaybeCredential},
 };
@@ -17,8 +20,8 @@ use crate::{
 pub(super) fn routes() -> OpenApiRouter<Server> {
     OpenApiRouter::default()
         .routes(routes!(get_auth_status))
-        .routes(routes!(set_up_key))
-        .routes(routes!(verify_key))
+        .routes(routes!(set_up_key).layer(DefaultBodyLimit::max(MAX_PUBLIC_BODY_BYTES)))
+        .routes(routes!(verify_key).layer(DefaultBodyLimit::max(MAX_PUBLIC_BODY_BYTES)))
 }
 
 /// Whether set-up was done, and what the caller's key is.

@@ -1,7 +1,7 @@
 //! People's sessions, and set-up with a first person.
 
 use axum::{
-    extract::State,
+    extract::{DefaultBodyLimit, State},
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -9,21 +9,24 @@ use claw_core::{Principal, Secret};
 use claw_gate::{Gate, KeyMeta, SESSION_TTL, UserView};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_axum::{
+    router::{OpenApiRouter, UtoipaMethodRouterExt as _},
+    routes,
+};
 
 use super::users::UserName;
 use crate::{
-    app::Server,
+    app::{MAX_PUBLIC_BODY_BYTES, Server},
     error::{ApiError, ApiResult},
     extract::{AfterSetup, Caller, Connection, Json, SESSION_COOKIE},
 };
 
 pub(super) fn routes() -> OpenApiRouter<Server> {
     OpenApiRouter::default()
-        .routes(routes!(log_in))
+        .routes(routes!(log_in).layer(DefaultBodyLimit::max(MAX_PUBLIC_BODY_BYTES)))
         .routes(routes!(log_out))
         .routes(routes!(who_am_i))
-        .routes(routes!(set_up_user))
+        .routes(routes!(set_up_user).layer(DefaultBodyLimit::max(MAX_PUBLIC_BODY_BYTES)))
 }
 
 /// A username and its password.
