@@ -1,8 +1,9 @@
 //! Every part of the server, built from the settings.
 
 use std::{
+    fs::Permissions,
     net::SocketAddr,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -32,6 +33,12 @@ use crate::{
 
 /// Longest pause between two runs of a job that failed.
 const MAX_RETRY_DELAY: std::time::Duration = std::time::Duration::from_secs(300);
+
+/// The right of the group and of all others to write.
+const OTHERS_WRITE: u32 = 0o022;
+
+/// In a folder with this bit, files can be removed by their owners alone.
+const STICKY: u32 = 0o1000;
 
 /// Everything that `claw serve` runs.
 pub(super) struct Parts {
@@ -157,13 +164,28 @@ impl Parts {
     }
 }
 
-/// Makes the data folder, which only its owner may enter.
+/// Makes the data folder, which only its owner may enter. In one that is there already others may not write: whoever
+/// puts a setup token there becomes administrator. What is in it is closed to others by itself.
 fn prepare_data_dir(path: &Path) -> Result<PathBuf, CliError> {
     let problem = |error: std::io::Error| {
         CliError::new(ErrorCode::Internal, format!("cannot use the data folder {}: {error}", path.display()))
             .with_hint("choose another one with --data-dir")
     };
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(problem)?;
+    let mode = path.metadata().map_err(problem)?.mode();
+    // A sticky folder, such as /tmp, is shared on purpose, and not for us to close.
+    if mode & OTHERS_WRITE != 0 && mode & STICKY == 0 {
+        let closed = std::fs::set_permissions(path, Permissions::from_mode(mode & !OTHERS_WRITE));
+        match closed {
+            Ok(()) => {
+                tracing::warn!(path = %path.display(), "other users could write to the data folder: no more")
+            }
+            // Not ours to change, such as a volume that an orchestrator of containers hands out.
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "other users may be able to write to the data folder");
+            }
+        }
+    }
     path.canonicalize().map_err(problem)
 }
 
@@ -263,5 +285,28 @@ fn defaults(settings: &Settings, backend: SandboxKind) -> SettingsDefaults {
             | CredentialSource::AuthToken(_)
             | CredentialSource::OauthToken(_) => true,
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn others_may_not_write_to_the_data_folder() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let shared = folder.path().join("shared");
+        std::fs::create_dir(&shared).expect("made");
+        for (before, after) in
+            [(0o777, 0o755), (0o2775, 0o2755), (0o1777, 0o1777), (0o750, 0o750), (0o700, 0o700)]
+        {
+            std::fs::set_permissions(&shared, Permissions::from_mode(before)).expect("changed");
+
+            prepare_data_dir(&shared).expect("prepared");
+
+            assert_eq!(shared.metadata().expect("a folder").mode() & 0o7777, after, "{before:o}");
+        }
+        let new = prepare_data_dir(&folder.path().join("new/folder")).expect("made");
+        assert_eq!(new.metadata().expect("a folder").mode() & 0o777, 0o700);
     }
 }
