@@ -1,8 +1,8 @@
 //! The model gateway: agents reach their model API through a socket of ours, and the credential stays with us.
 //!
-//! Each run gets its own unix socket. What comes in is checked against a short list of routes, the credential is put
-//! in, and bytes are passed through as they come, in both directions. The agent behind the socket is hostile: it can
-//! use the model API, and nothing else of what the credential could do.
+//! Each run gets its own unix socket. What comes in is checked against a short list of routes and for what would make
+//! the API reach other hosts, the credential is put in, and the answer is passed through as it comes. The agent behind
+//! the socket is hostile: it can use the model, and nothing else of what the credential could do.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -22,6 +22,7 @@ mod credential;
 mod headers;
 mod proxy;
 mod report;
+mod request;
 mod route;
 mod session;
 
@@ -50,7 +51,7 @@ pub struct GatewayConfig {
     pub answer_timeout: Duration,
     /// Longest silence within an answer. The API sends a ping every few seconds; the CLI itself would wait 5 minutes.
     pub idle_timeout: Duration,
-    /// Largest request body in bytes. The API itself refuses more than 32 MB.
+    /// Largest request body in bytes, held in memory while it is checked. The API itself refuses more than 32 MB.
     pub max_request_bytes: usize,
     /// Most connections of one run. Sub-agents talk at the same time.
     pub max_connections: usize,
@@ -65,7 +66,7 @@ impl GatewayConfig {
             connect_timeout: Duration::from_secs(10),
             answer_timeout: Duration::from_secs(600),
             idle_timeout: Duration::from_secs(120),
-            max_request_bytes: 64 * 1024 * 1024,
+            max_request_bytes: 32 * 1024 * 1024,
             max_connections: 32,
         }
     }

@@ -1,15 +1,17 @@
 //! One request's way to the model API and back.
 
-use std::{error::Error as _, sync::Arc};
+use std::{error::Error as _, sync::Arc, time::Duration};
 
-use http_body_util::{LengthLimitError, Limited};
+use bytes::{Bytes, BytesMut};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::{
-    Request, Response, StatusCode,
+    Method, Request, Response, StatusCode,
     body::{Body as _, Incoming},
     header::{self, HeaderName, HeaderValue},
 };
 use reqwest::Url;
 use serde_json::json;
+use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 
 use super::{
     Shared,
@@ -17,12 +19,16 @@ use super::{
     credential::Credential,
     headers::{downstream_headers, upstream_headers},
     report::UpstreamError,
+    request::{self, Refusal},
     route::Route,
     session::SessionState,
 };
 
 /// Tells the CLI's client library not to ask again. Without it a wrong key is tried eleven times, for three minutes.
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+
+/// Longest wait for the body of a request.
+const BODY_TIME: Duration = Duration::from_secs(60);
 
 /// Answers one request of the agent.
 pub(super) async fn answer(
@@ -76,12 +82,21 @@ async fn forward(
     })?;
     let url = upstream_url(&shared.config.upstream, request.uri());
     let mut upstream = shared.client.request(request.method().clone(), url).headers(headers);
-    if !request.body().is_end_stream() {
-        upstream = upstream.body(reqwest::Body::wrap(Limited::new(request.into_body(), max_bytes)));
-    }
-    let response = match tokio::time::timeout(shared.config.answer_timeout, upstream.send()).await {
+    // What is asked for with GET has no body.
+    let room = if request.method() == Method::POST {
+        let collected = timeout(BODY_TIME, collect(session, request.into_body(), max_bytes)).await;
+        let (body, room) = collected.map_err(|_| broke_off())??;
+        request::check(&body).map_err(refusal)?;
+        upstream = upstream.body(body);
+        room
+    } else {
+        None
+    };
+    let answered = timeout(shared.config.answer_timeout, upstream.send()).await;
+    drop(room);
+    let response = match answered {
         Ok(Ok(response)) => response,
-        Ok(Err(error)) => return Err(send_error(&error, max_bytes)),
+        Ok(Err(error)) => return Err(send_error(&error)),
         Err(_) => {
             return Err(UpstreamError::gateway(
                 504,
@@ -141,17 +156,56 @@ fn upstream_url(upstream: &Url, uri: &hyper::Uri) -> Url {
     url
 }
 
+/// Takes in a request's body, with the room that it holds.
+async fn collect(
+    session: &SessionState,
+    body: Incoming,
+    max_bytes: usize,
+) -> Result<(Bytes, Option<OwnedSemaphorePermit>), UpstreamError> {
+    let mut body = Limited::new(body, max_bytes);
+    let mut bytes = BytesMut::new();
+    let mut room: Option<OwnedSemaphorePermit> = None;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| match error.is::<LengthLimitError>() {
+            true => too_large(max_bytes),
+            false => broke_off(),
+        })?;
+        let Ok(data) = frame.into_data() else { continue };
+        let more = session.body_room(data.len()).ok_or_else(|| {
+            let message = "too many large requests to the model at once: try again";
+            UpstreamError::gateway(429, "rate_limit_error", message.to_owned())
+        })?;
+        match &mut room {
+            Some(room) => room.merge(more),
+            None => room = Some(more),
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok((bytes.freeze(), room))
+}
+
+fn broke_off() -> UpstreamError {
+    let message = "a request to the model did not arrive as a whole: try again";
+    UpstreamError::gateway(408, "api_error", message.to_owned())
+}
+
+fn refusal(refusal: Refusal) -> UpstreamError {
+    let message = match refusal {
+        Refusal::Malformed => "a request to the model is not JSON".to_owned(),
+        Refusal::Reaches(what) => {
+            format!(
+                "the model gateway does not pass on requests that ask for {what}: do without, or do it inside"
+            )
+        }
+    };
+    UpstreamError::gateway(400, "invalid_request_error", message)
+}
+
 /// Names what kept a request from being answered. Addresses and the credential are in none of these sentences.
-fn send_error(error: &reqwest::Error, max_bytes: usize) -> UpstreamError {
+fn send_error(error: &reqwest::Error) -> UpstreamError {
     let mut cause = error.source();
-    while let Some(inner) = cause {
-        if inner.is::<LengthLimitError>() {
-            return too_large(max_bytes);
-        }
-        if inner.source().is_none() {
-            break;
-        }
-        cause = inner.source();
+    while let Some(inner) = cause.and_then(|cause| cause.source()) {
+        cause = Some(inner);
     }
     let innermost = cause.map(|cause| format!(" ({cause})")).unwrap_or_default();
     let message = if error.is_connect() {

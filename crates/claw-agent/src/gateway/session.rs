@@ -17,7 +17,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::fs::{Mode, OFlags};
 use tokio::{
     net::{UnixListener, UnixStream},
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -45,14 +45,30 @@ pub struct GatewaySession {
     tasks: TaskTracker,
 }
 
+/// Most bytes of request bodies that one run's requests hold in memory together.
+const MAX_BODIES_BYTES: usize = 128 * 1024 * 1024;
+
 /// What the connections of a session share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct SessionState {
+    /// One permit for each byte of a body that may still be taken in.
+    bodies: Arc<Semaphore>,
     // A std mutex: held for a few instructions, never across an await.
     report: Mutex<GatewayReport>,
 }
 
+impl Default for SessionState {
+    fn default() -> Self {
+        Self { bodies: Arc::new(Semaphore::new(MAX_BODIES_BYTES)), report: Mutex::default() }
+    }
+}
+
 impl SessionState {
+    /// Takes room for so many bytes of a body; `None` if other requests of the run hold it all.
+    pub(super) fn body_room(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        self.bodies.clone().try_acquire_many_owned(bytes.try_into().ok()?).ok()
+    }
+
     pub(super) fn count_request(&self) {
         self.with(|report| report.requests += 1);
     }

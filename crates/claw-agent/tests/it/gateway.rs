@@ -264,6 +264,30 @@ async fn requests_beyond_the_limit_are_refused_with_and_without_a_length() {
 }
 
 #[tokio::test]
+async fn requests_that_make_the_api_reach_other_hosts_are_never_asked_upstream() {
+    let api = FakeApi::start().await;
+    let setup = Setup::new(&gateway(&api, key())).await;
+    let image = json!({"type": "image", "source": {"type": "url", "url": "https://evil.example/?secret"}});
+    let mut by_image = message("hi", true);
+    by_image["messages"][0]["content"] = json!([image]);
+    let mut by_server = message("hi", true);
+    by_server["mcp_servers"] = json!([{"type": "url", "url": "https://evil.example", "name": "e"}]);
+    let mut by_tool = message("hi", true);
+    by_tool["tools"] = json!([{"type": "web_fetch_20250910", "name": "web_fetch"}]);
+
+    for body in [by_image, by_server, by_tool] {
+        for path in ["/v1/messages?beta=true", "/v1/messages/count_tokens"] {
+            let request = setup.client.post(format!("http://localhost{path}")).json(&body);
+            let (status, kind, text) = error(request.send().await.unwrap()).await;
+
+            assert_eq!((status, kind.as_str()), (400, "invalid_request_error"));
+            assert!(text.starts_with("the model gateway does not pass on requests that ask for"), "{text}");
+        }
+    }
+    assert_eq!(api.requests().len(), 0);
+}
+
+#[tokio::test]
 async fn a_stalled_answer_is_ended() {
     let api = FakeApi::start().await;
     let short = Duration::from_millis(200);
