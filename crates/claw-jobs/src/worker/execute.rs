@@ -207,7 +207,8 @@ impl Worker {
         let request = RunRequest {
             job: claimed.job.id,
             attempt: claimed.token,
-            workspace: workspace.as_ref().map(|workspace| workspace.id),
+            // A HOME that outlives the job would carry what it planted there into later jobs, and into those beside it.
+            workspace: workspace.as_ref().filter(|w| w.persistence == Persistence::Persistent).map(|w| w.id),
             work_dir: copy.dir.clone(),
             // Checked when the job was submitted.
             current_dir: spec.working_dir.as_deref().and_then(|dir| dir.parse().ok()),

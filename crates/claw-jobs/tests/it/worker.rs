@@ -2,11 +2,11 @@
 
 use std::{os::unix::fs::PermissionsExt, time::Duration};
 
-use claw_core::{FailureKind, JobSource, JobSpec, JobState, JobStatus};
+use claw_core::{FailureKind, JobSource, JobSpec, JobState, JobStatus, Persistence};
 use claw_testkit::wait_until;
 use serde_json::json;
 
-use crate::setting::{House, admin, assert_status, scripted};
+use crate::setting::{House, admin, assert_status, new_workspace, scripted};
 
 #[tokio::test]
 async fn a_job_runs_to_its_result_and_its_file_is_in_the_history() {
@@ -29,6 +29,32 @@ async fn a_job_runs_to_its_result_and_its_file_is_in_the_history() {
     })
     .await;
     worker.shutdown().await;
+}
+
+#[tokio::test]
+async fn an_ephemeral_workspace_keeps_nothing_of_a_job_not_even_its_home() {
+    let house = House::new().await;
+    let worker = house.worker().await;
+    let homes = house.folder.path().join("homes");
+    let mut kept = Vec::new();
+    for persistence in [Persistence::Ephemeral, Persistence::Persistent] {
+        let workspace =
+            house.workspaces.create(&admin(), new_workspace("w", persistence)).await.expect("created");
+        // Settings with a hook, or a line in .bashrc, would act in the jobs that come later or run beside it.
+        let script =
+            json!([{"tool": "Bash", "input": {"command": "echo planted > ~/.bashrc"}}, {"text": "ok"}]);
+        let job =
+            house.submit(&admin(), JobSpec { workspace_id: Some(workspace.id), ..scripted(&script) }).await;
+
+        assert_status(&house.ended(job.id).await, JobStatus::Completed);
+
+        let home = homes.join(workspace.id.to_string());
+        kept.push(std::fs::read_to_string(home.join(".bashrc")).ok());
+    }
+    worker.shutdown().await;
+
+    assert_eq!(kept, [None, Some("planted\n".to_owned())]);
+    assert_eq!(std::fs::read_dir(homes).expect("the folder").count(), 1, "of the persistent one");
 }
 
 #[tokio::test]
