@@ -3,7 +3,7 @@
 use std::{
     fs::{self, DirBuilder, File},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -63,7 +63,10 @@ impl Layout {
         let data_dir = std::path::absolute(data_dir).map_err(WorkspaceError::io("find", data_dir))?;
         let layout = Self { repositories: data_dir.join("repos"), jobs: data_dir.join("jobs") };
         for folder in [&layout.repositories, &layout.jobs] {
-            private_folder(folder, true).map_err(WorkspaceError::io("create", folder))?;
+            private_folder(folder, true)
+                // One that was there already, such as from a backup, may be open to every user of the machine.
+                .and_then(|()| fs::set_permissions(folder, fs::Permissions::from_mode(0o700)))
+                .map_err(WorkspaceError::io("create", folder))?;
         }
         Ok(layout)
     }

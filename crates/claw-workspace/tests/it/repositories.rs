@@ -1,6 +1,6 @@
 //! The life of a repository.
 
-use std::fs;
+use std::{fs, os::unix::fs::PermissionsExt};
 
 use claw_core::{Coded, ErrorCode, WorkspaceId};
 use claw_workspace::{Settings, WorkspaceError, Workspaces};
@@ -31,6 +31,21 @@ async fn a_given_gitignore_takes_the_place_of_the_baseline() {
     let workspace = house.workspace(&[(".gitignore", "mine\n")]).await;
 
     assert_eq!(house.read(workspace, ".gitignore").await.as_deref(), Some("mine\n"));
+}
+
+#[tokio::test]
+async fn other_users_do_not_get_in_however_the_folders_were_made() {
+    let house = House::new().await;
+    let folders = ["repos", "jobs"].map(|name| house.data().join(name));
+    for folder in &folders {
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).expect("as a backup may restore it");
+    }
+
+    house.restarted().await;
+
+    for folder in &folders {
+        assert_eq!(folder.metadata().expect("a folder").permissions().mode() & 0o777, 0o700);
+    }
 }
 
 #[tokio::test]
