@@ -10,7 +10,7 @@ use crate::{
     import::{self, CommitWriter, Imported, NewCommit},
     limits::MAX_PATH_BYTES,
     object_id::ObjectId,
-    objects::{ObjectKind, ObjectReader, TreeEntry, mode},
+    objects::{ObjectReader, TreeEntry, mode},
     refs,
     workspaces::remove_stale_locks,
 };
@@ -263,13 +263,23 @@ impl Step {
 }
 
 /// Returns what the tree of `head` says about `path`.
+///
+/// Folder by folder: `{head}:{path}` means something else to git for some names, such as one that ends like
+/// `git describe`.
 async fn find(
     reader: &mut ObjectReader,
     head: CommitId,
     path: &RepoPath,
 ) -> Result<Option<TreeEntry>, WorkspaceError> {
-    let (folder, name) = path.as_str().rsplit_once('/').unwrap_or(("", path.as_str()));
-    reader.entry(&format!("{head}:{folder}"), name).await
+    let mut folder = root_of(head);
+    let (folders, name) = path.as_str().rsplit_once('/').unwrap_or(("", path.as_str()));
+    for part in folders.split('/').filter(|part| !part.is_empty()) {
+        match reader.entry(&folder, part).await? {
+            Some(entry) if EntryKind::of(entry.mode) == EntryKind::Folder => folder = entry.id.to_string(),
+            Some(_) | None => return Ok(None),
+        }
+    }
+    reader.entry(&folder, name).await
 }
 
 /// Fails if a part of `path` before its last exists and is not a folder.
@@ -278,15 +288,20 @@ async fn check_ancestors(
     head: CommitId,
     path: &RepoPath,
 ) -> Result<(), WorkspaceError> {
-    for (slash, _) in path.as_str().match_indices('/') {
-        let info = reader.info(&format!("{head}:{}", &path.as_str()[..slash])).await?;
-        match info {
-            Some(info) if info.kind == ObjectKind::Tree => {}
+    let mut folder = root_of(head);
+    let (folders, _) = path.as_str().rsplit_once('/').unwrap_or_default();
+    for part in folders.split('/').filter(|part| !part.is_empty()) {
+        match reader.entry(&folder, part).await? {
+            Some(entry) if EntryKind::of(entry.mode) == EntryKind::Folder => folder = entry.id.to_string(),
             Some(_) => return Err(WorkspaceError::NotAFolder { path: path.to_string() }),
             None => return Ok(()),
         }
     }
     Ok(())
+}
+
+fn root_of(head: CommitId) -> String {
+    format!("{head}^{{tree}}")
 }
 
 /// Reads `{mode} {kind} {hash} {size, padded}\t{path}`.

@@ -66,17 +66,17 @@ impl ObjectReader {
         Ok(Self { running, output: BufReader::new(output), timeout: git.timeout() })
     }
 
-    /// Returns what `name` (`{commit}:{path}` or a hash) is; `None` if there is no such object.
+    /// Returns what `name` (a hash, or `{commit}^{tree}`) is; `None` if there is no such object.
     pub(crate) async fn info(&mut self, name: &str) -> Result<Option<ObjectInfo>, WorkspaceError> {
         self.ask("info", name).await?;
-        self.header(name).await
+        self.header().await
     }
 
     /// Returns the content of an object that [`Self::info`] has described.
     pub(crate) async fn content(&mut self, info: ObjectInfo) -> Result<Vec<u8>, WorkspaceError> {
         let name = info.id.to_string();
         self.ask("contents", &name).await?;
-        let Some(info) = self.header(&name).await? else {
+        let Some(info) = self.header().await? else {
             return Err(unreadable(format!("object {name} has gone")));
         };
         let mut content = Vec::new();
@@ -88,7 +88,7 @@ impl ObjectReader {
         Ok(content)
     }
 
-    /// Returns what the tree `folder` (`{commit}:{path}`) says about `name`; `None` if either does not exist.
+    /// Returns what the tree `folder` (its hash, or `{commit}^{tree}`) says about `name`; `None` if either does not exist.
     pub(crate) async fn entry(
         &mut self,
         folder: &str,
@@ -110,21 +110,15 @@ impl ObjectReader {
         timed(self.timeout, stdin.write_all(line.as_bytes())).await
     }
 
-    /// Reads `{hash} {kind} {size}` or `{name} missing`, where the name may hold line breaks.
-    async fn header(&mut self, name: &str) -> Result<Option<ObjectInfo>, WorkspaceError> {
+    /// Reads `{hash} {kind} {size}` or `{name} missing`.
+    async fn header(&mut self) -> Result<Option<ObjectInfo>, WorkspaceError> {
         let mut answer = Vec::new();
-        let breaks = name.bytes().filter(|byte| *byte == b'\n').count();
-        for _ in 0..=breaks {
-            let line = self.output.read_until(b'\n', &mut answer);
-            if timed(self.timeout, line).await? == 0 {
-                return Err(unreadable("it ended early".to_owned()));
-            }
-            if let Some(info) = parse_header(&answer) {
-                return Ok(Some(info));
-            }
+        if timed(self.timeout, self.output.read_until(b'\n', &mut answer)).await? == 0 {
+            return Err(unreadable("it ended early".to_owned()));
         }
-        match answer.strip_suffix(b" missing\n") {
-            Some(_) => Ok(None),
+        match parse_header(&answer) {
+            Some(info) => Ok(Some(info)),
+            None if answer.ends_with(b" missing\n") => Ok(None),
             None => Err(unreadable(String::from_utf8_lossy(&answer).into_owned())),
         }
     }

@@ -214,3 +214,31 @@ async fn history_is_paged() {
     assert_eq!(page, all[2..4]);
     assert!(beyond.is_empty());
 }
+
+#[tokio::test]
+async fn names_that_git_takes_for_revisions_are_names() {
+    let house = House::new().await;
+    let workspace = house.workspace(&[("secret", "of another commit")]).await;
+    let commit = git(&house.repository(workspace), &["rev-parse", "main"]);
+    let names = [
+        format!("build-g{}/secret", &commit[..7]),
+        format!("build-g{}^{{tree}}/secret", &commit[..7]),
+        format!("x/build-g{}/deep/secret", &commit[..12]),
+        "folder^{commit}/secret".to_owned(),
+        "folder~3/secret".to_owned(),
+        "a:b/secret".to_owned(),
+        "@{-1}/secret".to_owned(),
+    ];
+    for name in &names {
+        house.write(workspace, name, "mine").await;
+    }
+
+    for name in &names {
+        assert_eq!(house.read(workspace, name).await.as_deref(), Some("mine"), "{name}");
+        // A second edit of the same file, and its removal, find it too.
+        house.write(workspace, name, "changed").await;
+        let removed = house.workspaces.delete_path(workspace, &path(name), "user:ann").await;
+        assert!(removed.is_ok(), "{name}: {removed:?}");
+    }
+    assert_eq!(house.names(workspace).await, [".gitignore", "secret"]);
+}
