@@ -103,9 +103,10 @@ async fn an_unknown_name_costs_as_much_time_as_a_wrong_password() {
         quickest.extend(times.into_iter().min());
     }
 
-    // Hashing takes thousands of times as long as a look into the store: a missing hash could not pass for one.
-    assert!(quickest[1] * 4 > quickest[0], "{quickest:?}");
-    assert!(quickest[0] * 4 > quickest[1], "{quickest:?}");
+    // Hashing takes hundreds of times as long as a look into the store. A missing hash could not pass for one, and a
+    // busy machine does not make one hash fifty times as slow as another.
+    assert!(quickest[1] * 50 > quickest[0], "{quickest:?}");
+    assert!(quickest[0] * 50 > quickest[1], "{quickest:?}");
 }
 
 #[tokio::test]
