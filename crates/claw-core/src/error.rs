@@ -115,6 +115,8 @@ error_codes! {
     DockerError = "DOCKER_ERROR", 503, 1;
     /// The store does not answer.
     StoreUnavailable = "STORE_UNAVAILABLE", 503, 1;
+    /// The disk is nearly full: new work is refused until there is room again.
+    StorageFull = "STORAGE_FULL", 507, 1;
     /// Someone else changed the thing meanwhile; read it again and repeat the change.
     Conflict = "CONFLICT", 409, 3;
     /// The wait ended before the job did.

@@ -20,6 +20,7 @@ mod job;
 mod repo_path;
 mod retry;
 mod secret;
+mod usage;
 mod workspace;
 
 pub use access::{
@@ -36,6 +37,7 @@ pub use job::{
 pub use repo_path::{RepoPath, RepoPathError};
 pub use retry::{RetryDecision, RetryPolicy};
 pub use secret::Secret;
+pub use usage::{ModelUse, TokenUsage, Usd};
 pub use workspace::{
     NetworkMode, Persistence, Workspace, WorkspaceEvent, WorkspaceEventKind, WorkspaceName,
     WorkspaceSettingsError,
