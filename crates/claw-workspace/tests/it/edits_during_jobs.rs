@@ -7,7 +7,7 @@ use claw_workspace::KeptAs;
 use crate::support::{House, commit_all, git};
 
 #[tokio::test]
-async fn an_edit_and_a_job_in_different_files_go_together() {
+async fn r1_an_edit_and_a_job_in_different_files_go_together() {
     let house = House::new().await;
     let (workspace, copy) = house.job(&[("a", "1"), ("b", "2")]).await;
     fs::write(copy.dir.join("a"), "job").expect("a file");
@@ -46,7 +46,7 @@ async fn an_edit_after_the_job_builds_on_it() {
 }
 
 #[tokio::test]
-async fn a_conflict_leaves_main_alone_and_keeps_the_jobs_side_on_a_branch() {
+async fn r1_a_conflict_leaves_main_alone_and_keeps_the_jobs_side_on_a_branch() {
     let house = House::new().await;
     let (workspace, copy) = house.job(&[("a", "1"), ("b", "1")]).await;
     fs::write(copy.dir.join("a"), "job").expect("a file");
@@ -121,7 +121,7 @@ async fn two_jobs_at_once_both_keep_their_work() {
 }
 
 #[tokio::test]
-async fn edits_while_jobs_are_kept_in_another_process_lose_nothing() {
+async fn r2_edits_while_jobs_are_kept_in_another_process_lose_nothing() {
     let house = House::new().await;
     let workspace = house.workspace(&[]).await;
     let other = house.restarted().await;

@@ -242,3 +242,31 @@ async fn names_that_git_takes_for_revisions_are_names() {
     }
     assert_eq!(house.names(workspace).await, [".gitignore", "secret"]);
 }
+
+#[tokio::test]
+async fn s2_s23_t22_a_link_that_a_job_left_is_neither_read_nor_written_through() {
+    let house = House::new().await;
+    let outside = house.root().join("outside");
+    fs::create_dir(&outside).expect("a folder");
+    fs::write(outside.join("file"), "TOP-SECRET").expect("a file");
+    let (workspace, copy) = house.job(&[]).await;
+    symlink(outside.join("file"), copy.dir.join("leaf")).expect("a link to a file");
+    symlink(&outside, copy.dir.join("folder")).expect("a link to a folder");
+    house.keep(&copy).await;
+
+    let read = |name: &'static str| {
+        let house = &house;
+        async move { house.workspaces.read_file(workspace, &path(name), 1 << 20).await }
+    };
+    let write = |name: &'static str| {
+        let house = &house;
+        async move { house.workspaces.write_file(workspace, &path(name), b"changed", "user:ann").await }
+    };
+    assert!(matches!(read("leaf").await, Err(WorkspaceError::IsLink { .. })));
+    assert!(matches!(read("folder/file").await, Err(WorkspaceError::FileNotFound { .. })));
+    assert!(matches!(write("leaf").await, Err(WorkspaceError::IsLink { .. })));
+    assert!(matches!(write("folder/file").await, Err(WorkspaceError::NotAFolder { .. })));
+    assert!(matches!(write("folder/new").await, Err(WorkspaceError::NotAFolder { .. })));
+    assert_eq!(fs::read_to_string(outside.join("file")).expect("the file"), "TOP-SECRET");
+    assert_eq!(fs::read_dir(&outside).expect("the folder").count(), 1);
+}

@@ -65,7 +65,7 @@ fn plant_hooks(folder: &Path, canary: &str) {
 }
 
 #[tokio::test]
-async fn hooks_do_not_run() {
+async fn s1_t24_hooks_do_not_run() {
     let house = House::new().await;
     let (workspace, copy) = house.job(&[("a", "1")]).await;
     fs::write(copy.dir.join("a"), "2").expect("a file");
@@ -138,7 +138,7 @@ fn plant_configuration(work: &Path, canary: &str) {
 }
 
 #[tokio::test]
-async fn configuration_filters_and_drivers_do_not_run() {
+async fn s1_t24_configuration_filters_and_drivers_do_not_run() {
     let house = House::new().await;
     let (workspace, copy) = house.job(&[("a", "1\n2\n3\n"), ("edited", "first")]).await;
     fs::write(copy.dir.join("a"), "one\n2\n3\n").expect("a file");
@@ -154,7 +154,7 @@ async fn configuration_filters_and_drivers_do_not_run() {
 }
 
 #[tokio::test]
-async fn submodules_are_data() {
+async fn t24_submodules_are_data() {
     let house = House::new().await;
     let (workspace, copy) = house.job(&[]).await;
     let inner = copy.dir.join("inner");
@@ -196,7 +196,7 @@ async fn an_untouched_submodule_survives_a_job() {
 }
 
 #[tokio::test]
-async fn objects_of_another_workspace_cannot_be_borrowed() {
+async fn t24_objects_of_another_workspace_cannot_be_borrowed() {
     let house = House::new().await;
     let victim = house.workspace(&[("secret", "TOP-SECRET")]).await;
     let (workspace, copy) = house.job(&[]).await;
@@ -221,7 +221,7 @@ async fn objects_of_another_workspace_cannot_be_borrowed() {
 }
 
 #[tokio::test]
-async fn a_commit_of_another_workspace_is_not_taken_for_the_agents() {
+async fn t24_a_commit_of_another_workspace_is_not_taken_for_the_agents() {
     let house = House::new().await;
     let victim = house.workspace(&[("secret", "TOP-SECRET")]).await;
     let (workspace, copy) = house.job(&[]).await;
@@ -262,7 +262,7 @@ fn armed_repository(house: &House) -> std::path::PathBuf {
 }
 
 #[tokio::test]
-async fn a_git_folder_that_is_a_file_leads_nowhere() {
+async fn t24_a_git_folder_that_is_a_file_leads_nowhere() {
     check_files_only(|house, work| {
         fs::remove_dir_all(work.join(".git")).expect("removal");
         fs::write(work.join(".git"), format!("gitdir: {}\n", armed_repository(house).display()))
@@ -272,7 +272,7 @@ async fn a_git_folder_that_is_a_file_leads_nowhere() {
 }
 
 #[tokio::test]
-async fn a_git_folder_that_is_a_link_leads_nowhere() {
+async fn t24_a_git_folder_that_is_a_link_leads_nowhere() {
     check_files_only(|house, work| {
         fs::remove_dir_all(work.join(".git")).expect("removal");
         symlink(armed_repository(house), work.join(".git")).expect("a link");
@@ -281,7 +281,7 @@ async fn a_git_folder_that_is_a_link_leads_nowhere() {
 }
 
 #[tokio::test]
-async fn a_git_folder_that_is_a_pipe_stops_nothing() {
+async fn t24_a_git_folder_that_is_a_pipe_stops_nothing() {
     check_files_only(|_, work| {
         fs::remove_dir_all(work.join(".git")).expect("removal");
         rustix::fs::mknodat(CWD, work.join(".git"), FileType::Fifo, Mode::RWXU, 0).expect("a named pipe");
@@ -290,12 +290,12 @@ async fn a_git_folder_that_is_a_pipe_stops_nothing() {
 }
 
 #[tokio::test]
-async fn a_git_folder_that_is_missing_costs_the_commits_only() {
+async fn t24_a_git_folder_that_is_missing_costs_the_commits_only() {
     check_files_only(|_, work| fs::remove_dir_all(work.join(".git")).expect("removal")).await;
 }
 
 #[tokio::test]
-async fn an_object_store_that_is_a_link_is_not_read() {
+async fn t24_an_object_store_that_is_a_link_is_not_read() {
     check_files_only(|house, work| {
         fs::rename(work.join(".git/objects"), house.root().join("objects")).expect("a move");
         symlink(house.root().join("objects"), work.join(".git/objects")).expect("a link");
@@ -304,7 +304,7 @@ async fn an_object_store_that_is_a_link_is_not_read() {
 }
 
 #[tokio::test]
-async fn references_that_are_links_or_pipes_are_not_read() {
+async fn t24_references_that_are_links_or_pipes_are_not_read() {
     for name in [".git/HEAD", ".git/refs/heads/main", ".git/packed-refs", ".git/refs/heads/side"] {
         check_files_only(|_, work| {
             for path in [work.join(name), work.join(".git/HEAD")] {
@@ -322,7 +322,7 @@ async fn references_that_are_links_or_pipes_are_not_read() {
 }
 
 #[tokio::test]
-async fn a_head_that_names_a_file_outside_is_no_reference() {
+async fn t24_a_head_that_names_a_file_outside_is_no_reference() {
     for head in
         ["ref: /etc/passwd\n", "ref: refs/heads/../../../../../../etc/passwd\n", "\0\0\0", "ref: refs/heads/"]
     {
@@ -331,7 +331,7 @@ async fn a_head_that_names_a_file_outside_is_no_reference() {
 }
 
 #[tokio::test]
-async fn missing_objects_cost_the_commits_only() {
+async fn t24_missing_objects_cost_the_commits_only() {
     check_files_only(|_, work| {
         let tree = git(work, &["rev-parse", "HEAD^{tree}"]);
         fs::remove_file(work.join(".git/objects").join(&tree[..2]).join(&tree[2..])).expect("removal");
@@ -340,7 +340,7 @@ async fn missing_objects_cost_the_commits_only() {
 }
 
 #[tokio::test]
-async fn objects_under_a_false_name_cost_the_commits_only() {
+async fn t24_objects_under_a_false_name_cost_the_commits_only() {
     check_files_only(|_, work| {
         // The tree's name, with the content of another object.
         let tree = git(work, &["rev-parse", "HEAD^{tree}"]);
@@ -353,7 +353,7 @@ async fn objects_under_a_false_name_cost_the_commits_only() {
 }
 
 #[tokio::test]
-async fn objects_that_are_links_are_not_copied() {
+async fn t24_objects_that_are_links_are_not_copied() {
     check_files_only(|house, work| {
         let head = git(work, &["rev-parse", "HEAD"]);
         let file = work.join(".git/objects").join(&head[..2]).join(&head[2..]);
@@ -364,7 +364,7 @@ async fn objects_that_are_links_are_not_copied() {
 }
 
 #[tokio::test]
-async fn a_damaged_pack_costs_the_commits_only() {
+async fn t24_a_damaged_pack_costs_the_commits_only() {
     check_files_only(|_, work| {
         git(work, &["repack", "-adq"]);
         for entry in fs::read_dir(work.join(".git/objects/pack")).expect("packs").flatten() {
@@ -381,7 +381,7 @@ async fn a_damaged_pack_costs_the_commits_only() {
 }
 
 #[tokio::test]
-async fn trees_with_git_folders_in_them_are_refused() {
+async fn t24_trees_with_git_folders_in_them_are_refused() {
     check_files_only(|_, work| {
         // What no git writes by itself: a commit whose tree has a folder `.git` with a hook.
         let blob = git(work, &["hash-object", "-w", "a"]);
@@ -429,7 +429,7 @@ async fn a_bad_branch_does_not_cost_the_good_commits() {
 }
 
 #[tokio::test]
-async fn graphs_and_indexes_of_the_agent_are_not_believed() {
+async fn t24_graphs_and_indexes_of_the_agent_are_not_believed() {
     let house = House::new().await;
     let (workspace, copy) = house.job(&[]).await;
     fs::write(copy.dir.join("a"), "x").expect("a file");

@@ -15,7 +15,7 @@ use rustix::fs::{CWD, FileType, Mode};
 use crate::support::{House, commit_all, git};
 
 #[tokio::test]
-async fn links_are_kept_as_links_and_never_read() {
+async fn s2_t22_links_are_kept_as_links_and_never_read() {
     let house = House::new().await;
     let secret = house.root().join("secret");
     fs::create_dir(&secret).expect("a folder");
@@ -55,7 +55,7 @@ async fn links_are_kept_as_links_and_never_read() {
 
 /// One name that git's checkout refuses, and no later job could begin in the workspace.
 #[tokio::test]
-async fn no_name_makes_the_workspace_unusable_for_the_next_job() {
+async fn t22_no_name_makes_the_workspace_unusable_for_the_next_job() {
     let names = [
         ".gitmodules:x",
         ".gitmodules::$DATA",
@@ -99,7 +99,7 @@ async fn no_name_makes_the_workspace_unusable_for_the_next_job() {
 }
 
 #[tokio::test]
-async fn pipes_sockets_and_devices_are_named_and_left_out() {
+async fn t22_pipes_sockets_and_devices_are_named_and_left_out() {
     let house = House::new().await;
     let (workspace, copy) = house.job(&[("tracked", "x")]).await;
     fs::remove_file(copy.dir.join("tracked")).expect("removal");
@@ -130,7 +130,7 @@ async fn pipes_sockets_and_devices_are_named_and_left_out() {
 }
 
 #[tokio::test]
-async fn rules_from_a_pipe_do_not_stop_the_house() {
+async fn t22_rules_from_a_pipe_do_not_stop_the_house() {
     let house = House::new().await;
     let (workspace, copy) = house.job(&[]).await;
     fs::remove_file(copy.dir.join(".gitignore")).expect("removal");
@@ -144,7 +144,7 @@ async fn rules_from_a_pipe_do_not_stop_the_house() {
 }
 
 #[tokio::test]
-async fn any_bytes_are_a_name() {
+async fn t22_any_bytes_are_a_name() {
     let house = House::new().await;
     let (workspace, copy) = house.job(&[]).await;
     let names: [&[u8]; 8] = [
@@ -176,7 +176,7 @@ async fn any_bytes_are_a_name() {
 }
 
 #[tokio::test]
-async fn every_spelling_of_the_git_folder_is_left_out() {
+async fn t24_every_spelling_of_the_git_folder_is_left_out() {
     let house = House::new().await;
     let (workspace, copy) = house.job(&[]).await;
     fs::create_dir(copy.dir.join("sub")).expect("a folder");
@@ -207,7 +207,7 @@ async fn every_spelling_of_the_git_folder_is_left_out() {
 }
 
 #[tokio::test]
-async fn files_of_nested_repositories_are_kept_without_their_git_folders() {
+async fn t24_files_of_nested_repositories_are_kept_without_their_git_folders() {
     let house = House::new().await;
     let (workspace, copy) = house.job(&[]).await;
     let nested = copy.dir.join("nested");
@@ -227,7 +227,7 @@ async fn files_of_nested_repositories_are_kept_without_their_git_folders() {
 }
 
 #[tokio::test]
-async fn a_tree_deeper_than_paths_can_be_is_kept_as_far_as_it_goes_and_removed() {
+async fn t22_a_tree_deeper_than_paths_can_be_is_kept_as_far_as_it_goes_and_removed() {
     let house = House::new().await;
     let (workspace, copy) = house.job(&[]).await;
     fs::write(copy.dir.join("a"), "x").expect("a file");
@@ -249,7 +249,7 @@ async fn a_tree_deeper_than_paths_can_be_is_kept_as_far_as_it_goes_and_removed()
 }
 
 #[tokio::test]
-async fn closed_files_and_folders_are_kept_and_removed() {
+async fn t22_closed_files_and_folders_are_kept_and_removed() {
     let house = House::new().await;
     let (workspace, copy) = house.job(&[]).await;
     fs::create_dir_all(copy.dir.join("closed/inner")).expect("a folder");
@@ -266,7 +266,7 @@ async fn closed_files_and_folders_are_kept_and_removed() {
 }
 
 #[tokio::test]
-async fn a_sparse_giant_is_neither_read_nor_kept() {
+async fn t27_a_sparse_giant_is_neither_read_nor_kept() {
     let house = House::new().await;
     let (workspace, copy) = house.job(&[]).await;
     fs::File::create(copy.dir.join("giant")).and_then(|file| file.set_len(1 << 40)).expect("a sparse file");
@@ -279,7 +279,7 @@ async fn a_sparse_giant_is_neither_read_nor_kept() {
 }
 
 #[tokio::test]
-async fn a_work_folder_that_became_a_link_is_an_error_and_what_it_points_to_is_safe() {
+async fn t22_a_work_folder_that_became_a_link_is_an_error_and_what_it_points_to_is_safe() {
     let house = House::new().await;
     let (workspace, copy) = house.job(&[("a", "x")]).await;
     let outside = house.root().join("outside");
@@ -296,7 +296,7 @@ async fn a_work_folder_that_became_a_link_is_an_error_and_what_it_points_to_is_s
 }
 
 #[tokio::test]
-async fn a_hundred_thousand_files_are_removed() {
+async fn t27_a_hundred_thousand_files_are_removed() {
     let house = House::new().await;
     let (_, copy) = house.job(&[]).await;
     for folder in 0..100 {

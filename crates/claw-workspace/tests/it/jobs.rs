@@ -24,7 +24,7 @@ async fn a_working_copy_has_the_files_and_a_git_that_sees_no_change() {
 }
 
 #[tokio::test]
-async fn a_working_copy_shares_no_file_with_the_repository() {
+async fn p7_a_working_copy_shares_no_file_with_the_repository() {
     let house = House::new().await;
     let (workspace, first) = house.job(&[("a", "x")]).await;
     git(&house.repository(workspace), &["repack", "-adq"]);
@@ -183,7 +183,7 @@ async fn a_job_without_a_workspace_has_an_empty_folder_and_keeps_nothing() {
 }
 
 #[tokio::test]
-async fn keeping_twice_commits_once() {
+async fn r6_keeping_twice_commits_once() {
     let house = House::new().await;
     let (workspace, copy) = house.job(&[]).await;
     fs::write(copy.dir.join("a"), "x").expect("a file");
@@ -254,7 +254,7 @@ async fn a_working_copy_from_before_a_power_cut_is_not_kept() {
 }
 
 #[tokio::test]
-async fn work_that_is_not_kept_yet_is_not_overwritten() {
+async fn r1_work_that_is_not_kept_yet_is_not_overwritten() {
     let house = House::new().await;
     let (workspace, copy) = house.job(&[]).await;
 

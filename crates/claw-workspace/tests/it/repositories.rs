@@ -8,7 +8,7 @@ use claw_workspace::{Settings, WorkspaceError, Workspaces};
 use crate::support::{House, git, path};
 
 #[tokio::test]
-async fn a_new_workspace_has_the_baseline_the_given_files_and_one_commit() {
+async fn r4_a_new_workspace_has_the_baseline_the_given_files_and_one_commit() {
     let house = House::new().await;
 
     let workspace = house.workspace(&[("CLAUDE.md", "Be brief.\n"), ("src/a.txt", "a")]).await;
