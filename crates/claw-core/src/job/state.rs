@@ -223,4 +223,12 @@ pub enum JobOutcome {
     Cancelled,
     /// The worker gives the job back unharmed, because it is stopping.
     Released,
+    /// The run met a limit that is not the job's fault and goes by itself, such as the model API's rate limit. The job
+    /// waits for it to pass; that is no retry.
+    Postponed {
+        /// What it met, as a sentence for people.
+        error: String,
+        /// When to go on.
+        until: Timestamp,
+    },
 }

@@ -99,6 +99,9 @@ pub struct Job {
     pub lease_count: u64,
     /// What all runs used together.
     pub usage: RunUsage,
+    /// When the job was first postponed, as long as nothing else came of its runs since.
+    #[serde(default)]
+    pub postponed_since: Option<Timestamp>,
 }
 
 impl Job {
@@ -113,6 +116,7 @@ impl Job {
             retry_count: 0,
             lease_count: 0,
             usage: RunUsage::default(),
+            postponed_since: None,
         }
     }
 
@@ -168,9 +172,15 @@ impl Job {
                 if lease.token != token {
                     return Err(IllegalTransition::LostLease);
                 }
+                let since = match &outcome {
+                    JobOutcome::Postponed { .. } => self.postponed_since.or(Some(now)),
+                    JobOutcome::Released => self.postponed_since,
+                    JobOutcome::Completed { .. } | JobOutcome::Failed { .. } | JobOutcome::Cancelled => None,
+                };
                 let next = after_run(*started_at, lease, cancel_requested_by.clone(), outcome, now);
                 self.retry_count += u32::from(next.counts_as_retry);
                 self.state = next.state;
+                self.postponed_since = since;
                 self.add_usage(usage);
             }
             Transition::Lapse { max_retries, holder_is_dead } => {
@@ -230,6 +240,9 @@ fn after_run(
             ended(JobState::Cancelled { started_at: Some(started_at), finished_at: now, by: "system".into() })
         }
         JobOutcome::Released => ended(JobState::Pending { not_before: None, last_error: None }),
+        JobOutcome::Postponed { error, until } => {
+            ended(JobState::Pending { not_before: Some(until), last_error: Some(error) })
+        }
     }
 }
 
@@ -275,6 +288,10 @@ mod tests {
         JobOutcome::Completed { result: JobResult::default() }
     }
 
+    fn postponed(until: i64) -> JobOutcome {
+        JobOutcome::Postponed { error: "rate limited".into(), until: at(until) }
+    }
+
     fn cancel() -> Transition {
         Transition::RequestCancel { by: "token".into() }
     }
@@ -305,7 +322,7 @@ mod tests {
         use JobStatus::*;
         type Case = (&'static str, fn() -> Transition, [Option<JobStatus>; 5]);
         // Columns: pending, running, completed, failed, cancelled. `None`: the step is refused.
-        let table: [Case; 10] = [
+        let table: [Case; 11] = [
             ("claim", || claim(1), [Some(Running), None, None, None, None]),
             (
                 "renew",
@@ -322,6 +339,7 @@ mod tests {
                 [None, Some(Cancelled), None, None, None],
             ),
             ("release", || finish(1, JobOutcome::Released), [None, Some(Pending), None, None, None]),
+            ("postpone", || finish(1, postponed(9)), [None, Some(Pending), None, None, None]),
             (
                 "lapse of a dead holder",
                 || Transition::Lapse { max_retries: 3, holder_is_dead: true },
@@ -351,9 +369,14 @@ mod tests {
 
     #[test]
     fn an_acknowledged_cancel_wins_over_every_later_report() {
-        for outcome in
-            [completed(), failed(None), failed(Some(at(5))), JobOutcome::Cancelled, JobOutcome::Released]
-        {
+        for outcome in [
+            completed(),
+            failed(None),
+            failed(Some(at(5))),
+            JobOutcome::Cancelled,
+            JobOutcome::Released,
+            postponed(5),
+        ] {
             let mut job = job(JobStatus::Running);
             job.apply(cancel(), at(1)).expect("a running job can be asked to end");
 
@@ -379,6 +402,23 @@ mod tests {
         );
         assert_eq!(job.retry_count, 1);
         assert_eq!(job.apply(finish(2, completed()), at(41)), Ok(()));
+    }
+
+    #[test]
+    fn a_postponed_job_keeps_its_retries_and_remembers_since_when_it_waits() {
+        let mut job = pending();
+        for second in [0, 10] {
+            job.apply(claim(second), at(second)).expect("claimable");
+            let finish = finish(job.lease_count, postponed(second + 10));
+            job.apply(finish, at(second + 1)).expect("the holder reports");
+        }
+        assert_eq!((job.retry_count, job.postponed_since), (0, Some(at(1))));
+        assert_eq!(job.apply(claim(19), at(19)), Err(IllegalTransition::NotDue));
+
+        job.apply(claim(20), at(20)).expect("due");
+        job.apply(finish(3, failed(Some(at(25)))), at(21)).expect("the holder reports");
+
+        assert_eq!((job.retry_count, job.postponed_since), (1, None));
     }
 
     #[test]

@@ -188,7 +188,10 @@ pub(super) fn finish(
 ) -> Result<Job, StoreError> {
     let result = match &outcome {
         JobOutcome::Completed { result } => Some(result.clone()),
-        JobOutcome::Failed { .. } | JobOutcome::Cancelled | JobOutcome::Released => None,
+        JobOutcome::Failed { .. }
+        | JobOutcome::Cancelled
+        | JobOutcome::Released
+        | JobOutcome::Postponed { .. } => None,
     };
     advance(step, &mut stored, Transition::Finish { token, outcome, usage }, now)?;
     // A cancel that was acknowledged wins over the result.

@@ -1,6 +1,6 @@
 //! A job as rows: a small one that changes, and what was asked for, which does not.
 
-use claw_core::{Job, JobId, JobSpec, JobState, RunUsage};
+use claw_core::{Job, JobId, JobSpec, JobState, RunUsage, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +27,8 @@ struct Progress {
     retry_count: u32,
     lease_count: u64,
     usage: RunUsage,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    postponed_since: Option<Timestamp>,
 }
 
 /// Returns the changing part of `job` as it is stored.
@@ -36,6 +38,7 @@ pub(super) fn progress(job: &Job) -> Result<String, StoreError> {
         retry_count: job.retry_count,
         lease_count: job.lease_count,
         usage: job.usage,
+        postponed_since: job.postponed_since,
     };
     serde_json::to_string(&progress).map_err(|error| corrupt(&format!("job {}", job.id), error))
 }
@@ -127,6 +130,7 @@ impl Columns {
             retry_count: progress.retry_count,
             lease_count: progress.lease_count,
             usage: progress.usage,
+            postponed_since: progress.postponed_since,
         };
         Ok(StoredJob { seq: self.seq, queue_seq: self.queue_seq, exclusive: self.exclusive, job })
     }
