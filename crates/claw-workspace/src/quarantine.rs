@@ -32,7 +32,7 @@ const MAX_BRANCHES: usize = 64;
 /// Largest commit: message, names and parents.
 const MAX_COMMIT_BYTES: u64 = 32 << 10;
 
-/// Most bytes of a list of sizes: some ten million commits.
+/// Most bytes of a list of kinds and sizes: some five million objects.
 const MAX_SIZES_BYTES: usize = 64 << 20;
 
 /// Refuses malformed objects and trees that hold a `.git`. What `.gitmodules` and `.gitattributes` are and say is data, as
@@ -162,7 +162,7 @@ impl Quarantine<'_> {
         }
         tracing::info!(repository = %self.repository.display(), reason, "commits of an agent were refused");
         notes.push(
-            "commits of the agent are incomplete or malformed and were left out; its files are kept".into(),
+            "commits of the agent are incomplete, malformed or too large and were left out; its files are kept".into(),
         );
         Ok(taken)
     }
@@ -203,15 +203,17 @@ impl Quarantine<'_> {
         Ok(Ok(()))
     }
 
-    /// Looks for commits whose text alone is too large. Whoever asks for the history gets the text of each commit.
+    /// Adds up what the commits unpack to: a thousandth of it may be in the object store, and the next job's working
+    /// copy holds it all. Looks too for commits whose text alone is too large, since whoever asks for the history gets
+    /// the text of each.
     async fn check_sizes(&self, range: &str) -> Result<Result<(), String>, WorkspaceError> {
         let objects = self.folder.join("objects");
         let list = Call::new(self.repository, "rev-list")
-            .arg("--stdin")
+            .args(["--objects", "--no-object-names", "--stdin"])
             .quarantined(self.repository, &objects)
             .input(Input::Bytes(range.into()));
         let sizes = Call::new(self.repository, "cat-file")
-            .arg("--batch-check=%(objectsize)")
+            .arg("--batch-check=%(objecttype) %(objectsize)")
             .quarantined(self.repository, &objects)
             .max_stdout(MAX_SIZES_BYTES);
         let stdout = match self.git.pipe(list, sizes).await {
@@ -219,11 +221,20 @@ impl Quarantine<'_> {
             Err(WorkspaceError::Git { detail, .. }) => return Ok(Err(detail)),
             Err(error) => return Err(error),
         };
-        let fits = |line: &str| line.parse().is_ok_and(|size: u64| size <= MAX_COMMIT_BYTES);
-        match String::from_utf8_lossy(&stdout).lines().find(|line| !fits(line)) {
-            Some(line) => Ok(Err(format!("a commit has {line} bytes"))),
-            None => Ok(Ok(())),
+        let mut room = self.limits.max_new_bytes;
+        for line in String::from_utf8_lossy(&stdout).lines() {
+            let Some((kind, Ok(size))) = line.split_once(' ').map(|(kind, size)| (kind, size.parse())) else {
+                return Ok(Err(format!("an object is missing: {line}")));
+            };
+            if kind == "commit" && size > MAX_COMMIT_BYTES {
+                return Ok(Err(format!("a commit has {size} bytes")));
+            }
+            match room.checked_sub(size) {
+                Some(left) => room = left,
+                None => return Ok(Err("what the commits unpack to is too large".to_owned())),
+            }
         }
+        Ok(Ok(()))
     }
 
     async fn count_new(&self, head: CommitId) -> Result<usize, WorkspaceError> {
