@@ -248,6 +248,13 @@ impl Sandbox for DockerSandbox {
         let volume = container::workspace_home(workspace);
         self.shared.docker.remove_volume(&volume).await.map_err(|error| cleanup_error(&error))
     }
+
+    async fn remembered_workspaces(&self) -> Result<Vec<WorkspaceId>, SandboxError> {
+        let Shared { docker, config, .. } = &*self.shared;
+        let kept = [(label::INSTANCE, config.instance.as_str()), (label::HOME, label::HOME_OF_WORKSPACE)];
+        let homes = docker.volumes_with_labels(&kept).await.map_err(|error| cleanup_error(&error))?;
+        Ok(homes.iter().filter_map(|(_, labels)| labels.get(label::WORKSPACE)?.parse().ok()).collect())
+    }
 }
 
 fn not_ready(error: &DockerError) -> String {

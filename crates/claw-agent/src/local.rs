@@ -171,6 +171,12 @@ impl Sandbox for LocalSandbox {
             reason: format!("cannot remove the HOME of workspace {workspace}: {error}"),
         })
     }
+
+    async fn remembered_workspaces(&self) -> Result<Vec<WorkspaceId>, SandboxError> {
+        self.homes.workspaces().map_err(|error| SandboxError::Lost {
+            reason: format!("cannot read the HOME folders of workspaces: {error}"),
+        })
+    }
 }
 
 /// The gateway's socket under a path short enough for a socket address.

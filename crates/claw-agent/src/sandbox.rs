@@ -160,6 +160,9 @@ pub trait Sandbox: Send + Sync {
 
     /// Removes what is kept for a workspace between jobs (its HOME).
     async fn forget_workspace(&self, workspace: WorkspaceId) -> Result<(), SandboxError>;
+
+    /// Returns the workspaces for which something is kept between jobs.
+    async fn remembered_workspaces(&self) -> Result<Vec<WorkspaceId>, SandboxError>;
 }
 
 /// One run in progress.

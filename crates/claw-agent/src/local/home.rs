@@ -40,6 +40,16 @@ impl Homes {
         remove(&self.folder.join(workspace.to_string()))
     }
 
+    /// Returns the workspaces that have a folder.
+    pub(super) fn workspaces(&self) -> io::Result<Vec<WorkspaceId>> {
+        let entries = match std::fs::read_dir(&self.folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let names = entries.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()?;
+        Ok(names.iter().filter_map(|name| name.to_str()?.parse().ok()).collect())
+    }
+
     pub(super) fn forget_run(&self, token: &str) -> io::Result<()> {
         remove(&self.of_run(token))
     }
