@@ -107,6 +107,31 @@ impl Workspaces {
         self.finish_checkout(Record::new(job, None, Vec::new()), dir, owner).await
     }
 
+    /// Gives the working copy of `from` to `to`, and returns it. Its folder is renamed, so that whoever has it mounted
+    /// keeps it.
+    ///
+    /// For copies that are made before it is known which job takes them: `from` is an id that no job has.
+    ///
+    /// # Errors
+    ///
+    /// `WorkingCopyExists` if `to` has one; fails if `from` has none.
+    pub async fn hand_over(&self, from: JobId, to: JobId) -> Result<WorkingCopy, WorkspaceError> {
+        let folder = self.shared.layout.job(from);
+        let Some(record) = self.record(from).await? else {
+            return Err(WorkspaceError::io("find the record of", folder)(io::ErrorKind::NotFound.into()));
+        };
+        if self.record(to).await?.is_some() {
+            return Err(WorkspaceError::WorkingCopyExists(to));
+        }
+        // Without a record, what is there is the rest of a checkout or removal that was cut short.
+        self.discard(to).await?;
+        let target = self.shared.layout.job(to);
+        blocking(move || fs::rename(&folder, target).map_err(WorkspaceError::io("rename", folder))).await?;
+        let record = Record { job: to, ..record };
+        self.store_record(&record).await?;
+        Ok(self.copy_of(&record))
+    }
+
     /// Returns the working copy of a job as it was made, also after a restart; `None` if there is none, only a part of
     /// one, or one from before the machine itself was started: working copies do not outlive a power cut.
     ///

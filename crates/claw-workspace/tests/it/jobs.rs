@@ -67,6 +67,29 @@ async fn a_working_copy_belongs_to_the_owner_who_is_named() {
 }
 
 #[tokio::test]
+async fn a_working_copy_made_ahead_becomes_the_jobs_with_what_is_written_in_it() {
+    let house = House::new().await;
+    let (workspace, ahead) = house.job(&[("a", "x")]).await;
+    let inside = fs::File::open(&ahead.dir).expect("the folder, held open as by a mount");
+    let job = JobId::new();
+
+    let copy = house.workspaces.hand_over(ahead.job, job).await.expect("handed over");
+    fs::write(copy.dir.join("b"), "y").expect("written");
+    let kept = house.keep(&copy).await;
+
+    assert_eq!((copy.job, copy.workspace, copy.base), (job, Some(workspace), ahead.base));
+    assert_eq!(fs::metadata(&copy.dir).expect("there").ino(), inside.metadata().expect("there").ino());
+    assert!(!house.job_folder(ahead.job).exists());
+    assert_eq!(house.restarted().await.working_copy(job).await.expect("asked"), Some(copy.clone()));
+    assert_eq!(git(&house.repository(workspace), &["show", &format!("{}:b", committed(&kept))]), "y");
+    let again = house.workspaces.hand_over(ahead.job, JobId::new()).await;
+    assert!(matches!(again, Err(WorkspaceError::Io { .. })), "{again:?}");
+    let taken = house.checkout(workspace).await;
+    let taken = house.workspaces.hand_over(taken.job, job).await;
+    assert!(matches!(taken, Err(WorkspaceError::WorkingCopyExists(_))), "{taken:?}");
+}
+
+#[tokio::test]
 async fn what_a_job_adds_changes_and_deletes_is_committed_with_its_id() {
     let house = House::new().await;
     let (workspace, copy) =
