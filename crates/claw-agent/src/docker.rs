@@ -1,12 +1,16 @@
 //! The hardened container: no network, no capabilities, no new privileges, a read-only root, and no secret inside.
 //!
 //! What a container of ours looks like is in `container`, how a run is watched and ended in `run`, how its output
-//! gets out in `pump`, and who removes what it leaves in `leftovers`.
+//! gets out in `pump`, and who removes what it leaves in `leftovers`. Containers that wait for jobs are in `warm` (which
+//! there should be) and `place` (one of them).
 
 mod container;
+mod gauge;
 mod leftovers;
+mod place;
 mod pump;
 mod run;
+mod warm;
 
 use std::{
     collections::HashSet,
@@ -22,9 +26,14 @@ use futures_util::{StreamExt, stream};
 use tokio::sync::{Mutex, OnceCell};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::sandbox::{Sandbox, SandboxError, SandboxKind, SandboxRun, SandboxSpec};
+use crate::{
+    sandbox::{Sandbox, SandboxError, SandboxKind, SandboxRun, SandboxSpec},
+    warm::{WarmPlace, WarmSupply, WarmWanted},
+};
 
-use self::{container::label, run::DockerRun};
+use self::{container::label, run::DockerRun, warm::Warm};
+
+pub use self::warm::WarmConfig;
 
 /// The image that `images/build-sandbox` makes.
 pub const DEFAULT_IMAGE: &str = "claw-sandbox:latest";
@@ -56,6 +65,8 @@ pub struct DockerSandboxConfig {
     pub host_paths: Option<HostPaths>,
     /// Another OCI runtime, such as `runsc`.
     pub runtime: Option<String>,
+    /// How many containers wait for jobs.
+    pub warm: WarmConfig,
 }
 
 /// A folder that has one name here and another one on the Engine's host.
@@ -82,6 +93,7 @@ impl DockerSandboxConfig {
             program: vec!["claude".to_owned()],
             host_paths: None,
             runtime: None,
+            warm: WarmConfig::OFF,
         }
     }
 }
@@ -101,6 +113,7 @@ struct Shared {
     ready: Mutex<Option<Answer>>,
     /// Processors of the Engine's machine, which refuses to give more than it has.
     cpus: OnceCell<f64>,
+    warm: Warm,
 }
 
 struct Answer {
@@ -114,13 +127,15 @@ impl DockerSandbox {
         let tasks = TaskTracker::new();
         // A closed tracker takes new tasks as well; it only lets `settle` return.
         tasks.close();
-        let shared = Shared { docker, config, tasks, ready: Mutex::new(None), cpus: OnceCell::new() };
+        let warm = Warm::new(config.warm);
+        let shared = Shared { docker, config, tasks, ready: Mutex::new(None), cpus: OnceCell::new(), warm };
         Self { shared: Arc::new(shared) }
     }
 
-    /// Returns when nothing goes on in the background any more: every run has ended and every removal is done. For
-    /// an orderly shutdown, once all runs are removed or dropped.
+    /// Ends what waits for jobs, and returns when nothing goes on in the background any more: every run has ended and
+    /// every removal is done. For an orderly shutdown, once all runs are removed or dropped.
     pub async fn settle(&self) {
+        self.shared.warm.stop();
         self.shared.tasks.wait().await;
     }
 
@@ -128,7 +143,10 @@ impl DockerSandbox {
     async fn ask_ready(&self) -> Result<(), String> {
         let Shared { docker, config, .. } = &*self.shared;
         match tokio::time::timeout(READY_LIMIT, docker.image(&config.image)).await {
-            Ok(Ok(Some(_))) => Ok(()),
+            Ok(Ok(Some(image))) => {
+                self.shared.warm.image_is(&image.id);
+                Ok(())
+            }
             Ok(Ok(None)) => Err(image_missing(&config.image)),
             Ok(Err(error)) => Err(not_ready(&error)),
             Err(_) => Err(format!(
@@ -182,6 +200,7 @@ impl Sandbox for DockerSandbox {
     async fn start(&self, spec: SandboxSpec) -> Result<Box<dyn SandboxRun>, SandboxError> {
         // In its own task, because a call that is dropped midway may still have its effect in the Engine: the task
         // sees every call to its end, and then removes what nobody wants any more.
+        let begun = Instant::now();
         let cancel = CancellationToken::new();
         let dropped = cancel.clone().drop_guard();
         let sandbox = self.clone();
@@ -198,7 +217,11 @@ impl Sandbox for DockerSandbox {
         let started = self.shared.tasks.spawn(start).await;
         drop(dropped.disarm());
         match started {
-            Ok(run) => run.map(|run| Box::new(run) as Box<dyn SandboxRun>),
+            Ok(run) => {
+                let run = run?;
+                gauge::started("cold", begun.elapsed());
+                Ok(Box::new(run))
+            }
             Err(error) => {
                 Err(SandboxError::Start { reason: format!("the task that starts it ended: {error}") })
             }
@@ -245,8 +268,23 @@ impl Sandbox for DockerSandbox {
     }
 
     async fn forget_workspace(&self, workspace: WorkspaceId) -> Result<(), SandboxError> {
+        self.shared.warm.forget(workspace).await?;
         let volume = container::workspace_home(workspace);
         self.shared.docker.remove_volume(&volume).await.map_err(|error| cleanup_error(&error))
+    }
+
+    fn keep_warm(&self, supply: Arc<dyn WarmSupply>) {
+        if self.shared.warm.is_on() {
+            self.shared.tasks.spawn(Warm::tend(self.clone(), supply));
+        }
+    }
+
+    fn reserve(&self, wanted: &WarmWanted) -> Option<WarmPlace> {
+        self.shared.warm.take(wanted)
+    }
+
+    fn job_ended(&self, workspace: Option<WorkspaceId>) {
+        self.shared.warm.touch(workspace);
     }
 
     async fn remembered_workspaces(&self) -> Result<Vec<WorkspaceId>, SandboxError> {

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use claw_core::{JobId, JobSource};
+use serde_json::{Value, json};
 
 use crate::text::one_line;
 
@@ -68,6 +69,89 @@ impl Invocation {
     pub fn stdin(&self) -> Vec<u8> {
         self.prompt.clone().into_bytes()
     }
+}
+
+/// What a CLI is told that was started with [`waiting_arguments`]: requests to be answered, then the task.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct LateCall {
+    /// Requests about the CLI itself. Each is answered by a line that names its id.
+    pub(crate) requests: Vec<LateRequest>,
+    /// The task, as a line.
+    pub(crate) task: Vec<u8>,
+}
+
+/// One request to a CLI that waits.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct LateRequest {
+    /// Names it in the answer.
+    pub(crate) id: String,
+    /// The request, as a line.
+    pub(crate) line: Vec<u8>,
+}
+
+impl LateRequest {
+    /// Returns a request that changes nothing, to see whether the CLI answers.
+    pub(crate) fn probe() -> Self {
+        Self::new(json!({"subtype": "get_settings"}))
+    }
+
+    fn new(request: Value) -> Self {
+        // Nobody but the CLI and we knows it, so nothing else that is printed passes for the answer.
+        let id = format!("claw-{}", uuid::Uuid::new_v4().simple());
+        let line = line(&json!({"type": "control_request", "request_id": id, "request": request}));
+        Self { id, line }
+    }
+}
+
+/// Returns the arguments of a CLI that is started before its task is known.
+pub(crate) fn waiting_arguments() -> Vec<String> {
+    [
+        "-p",
+        "--input-format=stream-json",
+        "--output-format=stream-json",
+        "--verbose",
+        "--dangerously-skip-permissions",
+        "--system-prompt-snapshot=off",
+    ]
+    .map(str::to_owned)
+    .into()
+}
+
+impl Invocation {
+    /// Tells whether a CLI that was started ahead can be told all of this later.
+    pub fn can_come_late(&self) -> bool {
+        // Without any text the CLI, started for it, would say what is missing; one that waits asks the model about it.
+        self.max_budget_usd.is_none() && self.resume.is_none() && !self.prompt.trim().is_empty()
+    }
+
+    /// Returns what to tell a CLI that waits. `environment` holds variables for the agent's commands.
+    pub(crate) fn late_call(&self, environment: &[(&str, &str)]) -> LateCall {
+        let mut settings = json!({
+            "env": environment.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect::<serde_json::Map<_, _>>(),
+        });
+        // As a setting, since a request to change the model asks the API whether it exists.
+        if let Some(model) = &self.model {
+            settings["model"] = json!(model);
+        }
+        let mut requests = Vec::new();
+        if !self.allowed_tools.is_empty() {
+            settings["permissions"] = json!({"allow": self.allowed_tools});
+            requests.push(LateRequest::new(json!({"subtype": "set_permission_mode", "mode": "dontAsk"})));
+        }
+        requests.push(LateRequest::new(json!({"subtype": "apply_flag_settings", "settings": settings})));
+        requests.push(LateRequest::new(match &self.append_system_prompt {
+            Some(text) => json!({"subtype": "initialize", "appendSystemPrompt": text}),
+            None => json!({"subtype": "initialize"}),
+        }));
+        let task = line(&json!({"type": "user", "message": {"role": "user", "content": self.prompt}}));
+        LateCall { requests, task }
+    }
+}
+
+fn line(message: &Value) -> Vec<u8> {
+    let mut line = message.to_string().into_bytes();
+    line.push(b'\n');
+    line
 }
 
 /// Returns the variables by which the CLI reaches its model through the gateway's socket. None of them is a secret.
@@ -166,6 +250,44 @@ mod tests {
                 "--resume=--model",
             ]
         );
+    }
+
+    #[test]
+    fn what_comes_late_is_the_same_call_in_requests() {
+        let invocation = Invocation {
+            prompt: "/do\nit \u{2028}".into(),
+            model: Some("haiku".into()),
+            allowed_tools: vec!["Bash(git *)".into()],
+            append_system_prompt: Some("text".into()),
+            ..Invocation::default()
+        };
+
+        let call = invocation.late_call(&[("CLAW_JOB_ID", "j")]);
+
+        let parse = |line: &[u8]| serde_json::from_slice::<Value>(line).expect("JSON");
+        let requests: Vec<_> = call.requests.iter().map(|request| parse(&request.line)).collect();
+        assert_eq!(
+            requests.iter().map(|request| request["request"].clone()).collect::<Vec<_>>(),
+            [
+                json!({"subtype": "set_permission_mode", "mode": "dontAsk"}),
+                json!({"subtype": "apply_flag_settings", "settings":
+                    {"env": {"CLAW_JOB_ID": "j"}, "model": "haiku", "permissions": {"allow": ["Bash(git *)"]}}}),
+                json!({"subtype": "initialize", "appendSystemPrompt": "text"}),
+            ]
+        );
+        assert!(requests.iter().zip(&call.requests).all(|(line, request)| line["request_id"] == request.id));
+        assert_eq!(parse(&call.task)["message"]["content"], invocation.prompt);
+        assert_eq!(call.task.iter().filter(|byte| **byte == b'\n').count(), 1, "one line");
+    }
+
+    #[test]
+    fn what_must_be_known_at_the_start_cannot_come_late() {
+        let plain = Invocation { prompt: "x".into(), ..Invocation::default() };
+
+        assert!(plain.can_come_late());
+        assert!(!Invocation { resume: Some("s".into()), ..plain.clone() }.can_come_late());
+        assert!(!Invocation { max_budget_usd: Some(1.0), ..plain.clone() }.can_come_late());
+        assert!(!Invocation { prompt: " \n".into(), ..plain }.can_come_late());
     }
 
     #[test]

@@ -9,3 +9,4 @@ pub mod run;
 pub mod sandbox;
 pub mod stream;
 mod text;
+pub mod warm;

@@ -2,6 +2,7 @@
 
 mod directory;
 mod guard;
+mod launch;
 mod report;
 
 use std::{path::PathBuf, pin::pin, time::Duration};
@@ -16,14 +17,15 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     gateway::{Gateway, GatewayReport},
     invocation::Invocation,
-    sandbox::{Exit, GATEWAY_SOCKET_NAME, Limits, Output, Sandbox, SandboxError, SandboxSpec},
+    sandbox::{Exit, GATEWAY_SOCKET_NAME, Limits, Output, Sandbox, SandboxError},
     stream::{Event, Failure, RunTally, api_failure, parse_line},
+    warm::{Taken, WarmPlace},
 };
 
 pub use directory::sweep_run_directories;
 pub use report::{RunEnd, RunReport};
 
-use directory::RunDirectory;
+pub(crate) use directory::RunDirectory;
 use guard::RunGuard;
 
 /// How long a cancelled or hopeless run may take to end by itself. The CLI ends its commands within it; together with
@@ -69,6 +71,8 @@ pub struct RunRequest {
     pub run_root: PathBuf,
     /// [`RunReport::session_total_cost_usd`] of the session's run before this one, if it goes on with a session.
     pub previous_session_cost_usd: Option<f64>,
+    /// A sandbox that waits, whose working copy is `work_dir`, if [`Invocation::can_come_late`]; `None` to start one.
+    pub warm: Option<WarmPlace>,
 }
 
 /// Gets what the agent says, line by line and in order.
@@ -130,8 +134,12 @@ async fn attempt(
     traffic: &mut GatewayReport,
 ) -> Result<Cause, Failure> {
     let deadline = Instant::now() + request.timeout;
-    let directory =
-        RunDirectory::create(&request.run_root, request.job, request.attempt).map_err(|error| {
+    let (made_ahead, waiting) = match request.warm.as_ref().and_then(WarmPlace::take) {
+        Some(Taken { directory, waiting }) => (Some(directory), Some(waiting)),
+        None => (None, None),
+    };
+    let directory = RunDirectory::for_run(&request.run_root, request.job, request.attempt, made_ahead)
+        .map_err(|error| {
             Failure::new(FailureKind::Internal, format!("could not make the run's folder: {error}"))
         })?;
     let session = gateway
@@ -144,7 +152,7 @@ async fn attempt(
         () = cancel.cancelled() => Ok(Cause::Cancelled),
         () = tokio::time::sleep_until(deadline) => Ok(Cause::TimedOut),
         // Dropping it midway leaves nothing running.
-        started = sandbox.start(spec(request, directory.path().to_owned())) => match started {
+        started = launch::launch(sandbox, waiting, request, directory.path().to_owned()) => match started {
             Ok(run) => {
                 let mut run = RunGuard::new(run);
                 let cause = supervise(&mut run, observer, deadline, cancel, tally).await;
@@ -247,22 +255,6 @@ fn is_hopeless(event: &Event) -> bool {
         | Event::PermissionDenied(_)
         | Event::Result(_)
         | Event::Other { .. } => false,
-    }
-}
-
-fn spec(request: RunRequest, socket_dir: PathBuf) -> SandboxSpec {
-    SandboxSpec {
-        job: request.job,
-        attempt: request.attempt,
-        workspace: request.workspace,
-        work_dir: request.work_dir,
-        current_dir: request.current_dir,
-        socket_dir,
-        arguments: request.invocation.arguments(),
-        environment: request.environment,
-        stdin: request.invocation.stdin(),
-        limits: request.limits,
-        network: request.network,
     }
 }
 

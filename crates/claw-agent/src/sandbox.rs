@@ -1,10 +1,12 @@
 //! What every sandbox does: take a working copy and a command, run the agent in it, and leave nothing behind.
 
-use std::{collections::HashSet, path::PathBuf, time::Duration};
+use std::{collections::HashSet, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use claw_core::{Coded, ErrorCode, JobId, NetworkMode, RepoPath, WorkspaceId};
 use tokio::sync::mpsc;
+
+use crate::warm::{WarmPlace, WarmSupply, WarmWanted};
 
 /// The sandboxes there are. An unknown name is an error, never "run on the host".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -62,6 +64,9 @@ pub struct SandboxSpec {
     /// Which network it sees.
     pub network: NetworkMode,
 }
+
+/// Variable that names the job to the agent and its commands.
+pub(crate) const JOB_VARIABLE: &str = "CLAW_JOB_ID";
 
 /// File name of the model gateway's socket inside [`SandboxSpec::socket_dir`].
 pub const GATEWAY_SOCKET_NAME: &str = "api.sock";
@@ -161,6 +166,17 @@ pub trait Sandbox: Send + Sync {
     /// Removes what is kept for a workspace between jobs (its HOME).
     async fn forget_workspace(&self, workspace: WorkspaceId) -> Result<(), SandboxError>;
 
+    /// Begins to hold places ready for jobs, until the sandbox is settled. Called once, after a sweep.
+    fn keep_warm(&self, _supply: Arc<dyn WarmSupply>) {}
+
+    /// Takes out a place that is as wanted; `None` if there is none. Quick: whoever gets none starts a run as ever.
+    fn reserve(&self, _wanted: &WarmWanted) -> Option<WarmPlace> {
+        None
+    }
+
+    /// Says that a job of this workspace (or of none) has ended, so that the next one may find a place.
+    fn job_ended(&self, _workspace: Option<WorkspaceId>) {}
+
     /// Returns the workspaces for which something is kept between jobs.
     async fn remembered_workspaces(&self) -> Result<Vec<WorkspaceId>, SandboxError>;
 }
@@ -179,6 +195,11 @@ pub trait SandboxRun: Send {
 
     /// Waits for the agent's process to end. Cancel safe: may be dropped and called again.
     async fn wait(&mut self) -> Result<Exit, SandboxError>;
+
+    /// Tells whether the CLI was running before its task was known.
+    fn is_warm(&self) -> bool {
+        false
+    }
 
     /// Removes what the run left behind: the container or process group, and a HOME that ends with the run.
     async fn remove(self: Box<Self>) -> Result<(), SandboxError>;

@@ -7,7 +7,8 @@ use bollard::{
     models::ContainerStateStatusEnum,
     query_parameters::{
         CreateContainerOptions, InspectContainerOptions, KillContainerOptions, ListContainersOptions,
-        RemoveContainerOptions, StartContainerOptions, WaitContainerOptions,
+        RemoveContainerOptions, RenameContainerOptions, StartContainerOptions, StatsOptions,
+        WaitContainerOptions,
     },
 };
 use futures_util::{StreamExt, TryStreamExt};
@@ -137,6 +138,44 @@ impl Docker {
             exit_code: state.exit_code.unwrap_or(0),
             out_of_memory: state.oom_killed.unwrap_or(false),
         })
+    }
+
+    /// Gives a container another name.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`DockerError::NotFound`] when it is gone and [`DockerError::Conflict`] when the name is taken.
+    pub async fn rename_container(&self, container: &str, new_name: &str) -> Result<(), DockerError> {
+        let container = name::check_name("container", container)?;
+        let options = RenameContainerOptions { name: name::check_name("container", new_name)?.to_owned() };
+        self.call(|client| async move { client.rename_container(container, options).await }).await
+    }
+
+    /// Returns the bytes of memory that a running container uses now, without what the kernel could take back at once.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`DockerError::NotFound`] when it is gone, and [`DockerError::Unreadable`] when the Engine does not know.
+    pub async fn memory_used(&self, container: &str) -> Result<u64, DockerError> {
+        let container = name::check_name("container", container)?;
+        // Asked once, not followed: the Engine would measure for two seconds to tell the load of the processors.
+        let options = StatsOptions { stream: false, one_shot: true };
+        let stats = self
+            .call(|client| async move { client.stats(container, Some(options)).boxed().try_next().await })
+            .await?;
+        let memory = stats.and_then(|stats| stats.memory_stats);
+        let used = memory.as_ref().and_then(|memory| memory.usage);
+        let Some(used) = used else {
+            return Err(DockerError::Unreadable {
+                message: "it tells no memory of the container".to_owned(),
+            });
+        };
+        // Named by the kernel's control groups, the newer and the older ones.
+        let idle_files = memory.and_then(|memory| memory.stats).map_or(0, |stats| {
+            let of = |name: &str| stats.get(name).copied();
+            of("inactive_file").or_else(|| of("total_inactive_file")).unwrap_or(0)
+        });
+        Ok(used.saturating_sub(idle_files))
     }
 
     /// Ends and removes a container with its anonymous volumes, and returns when it is gone. One that does not exist

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use bollard::models::{
-    ContainerCreateBody, HostConfig, HostConfigCgroupnsModeEnum, HostConfigLogConfig, Mount as EngineMount,
-    MountBindOptions, MountType, MountVolumeOptions, ResourcesUlimits,
+    ContainerCreateBody, HealthConfig, HostConfig, HostConfigCgroupnsModeEnum, HostConfigLogConfig,
+    Mount as EngineMount, MountBindOptions, MountType, MountVolumeOptions, ResourcesUlimits,
 };
 
 /// The Engine keeps no log of its own: whoever attached has the output. Any other driver costs the daemon, outside of
@@ -19,8 +19,8 @@ const OOM_SCORE: i64 = 500;
 ///
 /// The type is closed: there is no field for privileges, capabilities, devices, host namespaces or security options,
 /// so no caller can ask for them. Every container gets: no capabilities, no new privileges, the Engine's default
-/// seccomp profile, a read-only root, private namespaces, an init process that reaps, no core dumps, no swap, and no
-/// log.
+/// seccomp profile, a read-only root, private namespaces, an init process that reaps, no core dumps, no swap, no log,
+/// and no health check, however the image was made.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SandboxContainer {
     /// Name, unique in the Engine.
@@ -108,6 +108,8 @@ impl SandboxContainer {
             attach_stdin: Some(true),
             attach_stdout: Some(true),
             attach_stderr: Some(true),
+            // An image may bring one: the Engine would run it every half minute, beside the agent.
+            healthcheck: Some(HealthConfig { test: Some(vec!["NONE".to_owned()]), ..Default::default() }),
             host_config: Some(HostConfig {
                 network_mode: Some(self.network.as_str().to_owned()),
                 memory: Some(memory),

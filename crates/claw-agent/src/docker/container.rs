@@ -2,13 +2,13 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use claw_core::{NetworkMode, WorkspaceId};
+use claw_core::{JobId, NetworkMode, WorkspaceId};
 use claw_docker::{ContainerNetwork, Mount, MountSource, SandboxContainer};
 
 use super::{DockerSandboxConfig, HostPaths};
 use crate::{
     invocation::model_environment,
-    sandbox::{GATEWAY_SOCKET_NAME, SandboxSpec},
+    sandbox::{GATEWAY_SOCKET_NAME, JOB_VARIABLE, SandboxSpec},
 };
 
 /// Labels on containers and volumes of ours.
@@ -19,6 +19,8 @@ pub(super) mod label {
     pub(crate) const JOB: &str = "claw.job";
     /// Which attempt at the job.
     pub(crate) const ATTEMPT: &str = "claw.attempt";
+    /// A container that was started before its job was known; [`JOB`] is the place's own id then.
+    pub(crate) const WARM: &str = "claw.warm";
     /// The workspace whose HOME a volume is.
     pub(crate) const WORKSPACE: &str = "claw.workspace";
     /// How long a HOME lives.
@@ -51,9 +53,32 @@ pub(super) fn workspace_home(workspace: WorkspaceId) -> String {
     format!("claw-home-{workspace}")
 }
 
+/// Returns the name of the container of a job's run.
+pub(super) fn job_container(job: JobId, attempt: u64) -> String {
+    format!("claw-job-{job}-{attempt}")
+}
+
+/// Plans a container whose CLI waits for a job; `spec.job` is an id that no job has.
+pub(super) fn plan_place(config: &DockerSandboxConfig, spec: SandboxSpec, cpus: f64) -> Result<Plan, String> {
+    let name = format!("claw-warm-{}", spec.job);
+    let mut plan = plan_named(config, name, spec, cpus)?;
+    plan.container.labels.insert(label::WARM.to_owned(), "true".to_owned());
+    // The id of a place is no job's, and must not pass for one.
+    plan.container.environment.retain(|(name, _)| name != JOB_VARIABLE);
+    Ok(plan)
+}
+
 /// Plans a run on an Engine with `cpus` processors. An error says what is wrong with the specification.
 pub(super) fn plan(config: &DockerSandboxConfig, spec: SandboxSpec, cpus: f64) -> Result<Plan, String> {
-    let name = format!("claw-job-{}-{}", spec.job, spec.attempt);
+    plan_named(config, job_container(spec.job, spec.attempt), spec, cpus)
+}
+
+fn plan_named(
+    config: &DockerSandboxConfig,
+    name: String,
+    spec: SandboxSpec,
+    cpus: f64,
+) -> Result<Plan, String> {
     let work_dir = host_folder(config.host_paths.as_ref(), &spec.work_dir)?;
     let socket_dir = host_folder(config.host_paths.as_ref(), &spec.socket_dir)?;
     let working_dir = match &spec.current_dir {
@@ -114,7 +139,7 @@ fn environment(job: &str, more: Vec<(String, String)>) -> Vec<(String, String)> 
     let socket = Path::new(SOCKET_DIR).join(GATEWAY_SOCKET_NAME);
     let mut variables = model_environment(&socket);
     variables.push(("HOME".to_owned(), HOME.to_owned()));
-    variables.push(("CLAW_JOB_ID".to_owned(), job.to_owned()));
+    variables.push((JOB_VARIABLE.to_owned(), job.to_owned()));
     for (key, value) in more {
         if !variables.iter().any(|(taken, _)| *taken == key) {
             variables.push((key, value));

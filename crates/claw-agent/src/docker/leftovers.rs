@@ -32,6 +32,13 @@ impl Leftovers {
         }
     }
 
+    /// Says which container was made.
+    pub(super) fn container_is(&mut self, id: &str) {
+        if let Some(names) = &mut self.names {
+            names.container = id.to_owned();
+        }
+    }
+
     /// Returns the token that is cancelled once everything is removed, or could not be.
     pub(super) fn gone(&self) -> CancellationToken {
         self.gone.clone()

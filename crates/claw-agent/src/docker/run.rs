@@ -1,16 +1,16 @@
 //! One run: started, watched, ended, removed.
 
-use std::time::Duration;
+use std::{pin::Pin, time::Duration};
 
 use async_trait::async_trait;
-use claw_docker::{Docker, DockerError, Status};
+use claw_docker::{Docker, DockerError, SandboxContainer, Status};
 use tokio::{
-    io::AsyncWriteExt,
+    io::{AsyncWrite, AsyncWriteExt},
     sync::{mpsc, watch},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{cleanup_error, container::Plan, leftovers::Leftovers, pump};
+use super::{cleanup_error, container::Plan, gauge::Counted, leftovers::Leftovers, pump};
 use crate::sandbox::{Exit, Output, SandboxError, SandboxRun};
 
 /// How often a running container is looked at, besides waiting for the Engine to report its end. Only a net below
@@ -27,8 +27,11 @@ const KILL_LIMIT: Duration = Duration::from_secs(20);
 const KILLED: i64 = 137;
 const TERMINATED: i64 = 143;
 
+/// A program's standard input.
+pub(super) type Stdin = Pin<Box<dyn AsyncWrite + Send>>;
+
 /// How a run ended; an error is what happened to a lost one.
-type Outcome = Result<Exit, String>;
+pub(super) type Outcome = Result<Exit, String>;
 
 /// A container at work. Dropping it removes the container in the background.
 pub(super) struct DockerRun {
@@ -39,19 +42,39 @@ pub(super) struct DockerRun {
     /// Cancelled once the run ends: whatever the Engine still holds is taken from it then.
     ending: CancellationToken,
     leftovers: Leftovers,
+    /// Tasks of this run go here.
+    tasks: TaskTracker,
+    is_warm: bool,
+    _counted: Counted,
 }
 
 impl DockerRun {
-    /// Makes and starts the container. Cancelling `cancel` stops after the step at hand; what was made is removed.
+    /// Makes and starts the container, and gives its program what it reads. Cancelling `cancel` stops after the step at
+    /// hand; what was made is removed.
     pub(super) async fn start(
         docker: &Docker,
         tasks: &TaskTracker,
         plan: Plan,
         cancel: &CancellationToken,
     ) -> Result<Self, DockerError> {
-        let name = plan.container.name.clone();
-        let leftovers = Leftovers::new(docker, tasks, &name, plan.volume);
-        let container = match docker.create_container(plan.container).await {
+        let Plan { container, volume, stdin: bytes } = plan;
+        let (run, stdin) =
+            Self::start_open(docker, tasks, container, volume, cancel, Counted::running()).await?;
+        run.feed(stdin, bytes);
+        Ok(run)
+    }
+
+    /// The same, with the program's input left open.
+    pub(super) async fn start_open(
+        docker: &Docker,
+        tasks: &TaskTracker,
+        container: SandboxContainer,
+        volume: Option<String>,
+        cancel: &CancellationToken,
+        counted: Counted,
+    ) -> Result<(Self, Stdin), DockerError> {
+        let mut leftovers = Leftovers::new(docker, tasks, &container.name, volume);
+        let container = match docker.create_container(container).await {
             Ok(id) => id,
             Err(error) => {
                 // A container of that name is not ours to remove: it may be at work. After a timeout it may be ours.
@@ -61,6 +84,8 @@ impl DockerRun {
                 return Err(error);
             }
         };
+        // The name may change, the id does not.
+        leftovers.container_is(&container);
         if cancel.is_cancelled() {
             return Err(DockerError::Conflict { message: "nobody waits for this run any more".to_owned() });
         }
@@ -69,16 +94,6 @@ impl DockerRun {
 
         let ending = CancellationToken::new();
         let gone = leftovers.gone();
-        let mut stdin = streams.stdin;
-        let feeding = async move {
-            // A program may end without having read everything.
-            if let Err(error) = stdin.write_all(&plan.stdin).await {
-                tracing::debug!(container = name, %error, "the run's standard input was closed early");
-            }
-            // As above: without a reader there is nothing to close.
-            let _ = stdin.shutdown().await;
-        };
-        tasks.spawn(gone.clone().run_until_cancelled_owned(feeding));
         let (output, pumping) = pump::pump(streams.output, ending.clone(), gone.clone());
         tasks.spawn(pumping);
         let (sender, outcome) = watch::channel(None);
@@ -91,7 +106,62 @@ impl DockerRun {
             }
         };
         tasks.spawn(gone.run_until_cancelled_owned(watching));
-        Ok(Self { docker: docker.clone(), container, output: Some(output), outcome, ending, leftovers })
+        let run = Self {
+            docker: docker.clone(),
+            container,
+            output: Some(output),
+            outcome,
+            ending,
+            leftovers,
+            tasks: tasks.clone(),
+            is_warm: false,
+            _counted: counted,
+        };
+        Ok((run, streams.stdin))
+    }
+
+    /// Writes what the program is to read, in the background, then ends its input.
+    pub(super) fn feed(&self, mut stdin: Stdin, bytes: Vec<u8>) {
+        let container = self.container.clone();
+        let feeding = async move {
+            // A program may end without having read everything.
+            if let Err(error) = stdin.write_all(&bytes).await {
+                tracing::debug!(container, %error, "the run's standard input was closed early");
+            }
+            // As above: without a reader there is nothing to close.
+            let _ = stdin.shutdown().await;
+        };
+        self.tasks.spawn(self.leftovers.gone().run_until_cancelled_owned(feeding));
+    }
+
+    /// Becomes the run of a job, with the output that is still to come.
+    pub(super) fn into_job(mut self, name: String, output: mpsc::Receiver<Output>) -> Self {
+        self.output = Some(output);
+        self.is_warm = true;
+        self._counted = Counted::running();
+        // For people who look at the Engine; nothing depends on it.
+        let (docker, container) = (self.docker.clone(), self.container.clone());
+        self.tasks.spawn(async move {
+            if let Err(error) = docker.rename_container(&container, &name).await {
+                tracing::debug!(container, %error, "could not name a container after its job");
+            }
+        });
+        self
+    }
+
+    /// Returns the Engine's id of the container.
+    pub(super) fn container(&self) -> &str {
+        &self.container
+    }
+
+    /// Returns what turns `Some` when the program has ended.
+    pub(super) fn outcome(&self) -> watch::Receiver<Option<Outcome>> {
+        self.outcome.clone()
+    }
+
+    /// Returns where tasks of this run belong, and what ends them with it.
+    pub(super) fn tasks(&self) -> (&TaskTracker, CancellationToken) {
+        (&self.tasks, self.leftovers.gone())
     }
 
     /// Sends a signal and waits up to `limit` for the end. Tells whether it came.
@@ -145,6 +215,10 @@ impl SandboxRun for DockerRun {
         };
         let outcome = outcome.unwrap_or_else(|| Err("the server is stopping".to_owned()));
         outcome.map_err(|reason| SandboxError::Lost { reason })
+    }
+
+    fn is_warm(&self) -> bool {
+        self.is_warm
     }
 
     async fn remove(self: Box<Self>) -> Result<(), SandboxError> {

@@ -12,19 +12,19 @@ use claw_core::JobId;
 
 /// A folder that ends with the run.
 #[derive(Debug)]
-pub(super) struct RunDirectory {
+pub(crate) struct RunDirectory {
     path: PathBuf,
 }
 
 impl RunDirectory {
     /// Makes `{root}/{job}-{attempt}`. Only we get through `root`; the folder itself may be passed by the sandbox's
     /// user, who gets it mounted.
-    pub(super) fn create(root: &Path, job: JobId, attempt: u64) -> io::Result<Self> {
+    pub(crate) fn create(root: &Path, job: JobId, attempt: u64) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(root)?;
         // One that was there already, such as from a backup, may be open to every user of the machine; and whoever gets
         // to the socket uses the model at our cost.
         std::fs::set_permissions(root, Permissions::from_mode(0o700))?;
-        let path = std::path::absolute(root)?.join(format!("{}-{attempt}", job.short()));
+        let path = path_of(root, job, attempt)?;
         remove(&path)?;
         DirBuilder::new().mode(0o711).create(&path)?;
         // The process's umask may have taken bits away.
@@ -32,7 +32,29 @@ impl RunDirectory {
         Ok(Self { path })
     }
 
-    pub(super) fn path(&self) -> &Path {
+    /// Takes over the folder that was made ahead for a run, or makes one.
+    pub(super) fn for_run(
+        root: &Path,
+        job: JobId,
+        attempt: u64,
+        made_ahead: Option<Self>,
+    ) -> io::Result<Self> {
+        match made_ahead {
+            Some(directory) => directory.hand_over(root, job, attempt),
+            None => Self::create(root, job, attempt),
+        }
+    }
+
+    /// Gives the folder to another run. Whoever has it mounted keeps it.
+    fn hand_over(mut self, root: &Path, job: JobId, attempt: u64) -> io::Result<Self> {
+        let path = path_of(root, job, attempt)?;
+        remove(&path)?;
+        std::fs::rename(&self.path, &path)?;
+        self.path = path;
+        Ok(self)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 }
@@ -67,6 +89,10 @@ pub fn sweep_run_directories(root: &Path, live: &HashSet<JobId>) -> io::Result<u
         }
     }
     Ok(removed)
+}
+
+fn path_of(root: &Path, job: JobId, attempt: u64) -> io::Result<PathBuf> {
+    Ok(std::path::absolute(root)?.join(format!("{}-{attempt}", job.short())))
 }
 
 fn remove(path: &Path) -> io::Result<()> {

@@ -65,6 +65,7 @@ impl Lab {
             timeout: PATIENCE * 2,
             run_root: self.data_dir.join("run"),
             previous_session_cost_usd: None,
+            warm: None,
         }
     }
 
