@@ -94,7 +94,12 @@ async fn end_most(store: &Store, jobs: usize) {
 
 fn claim_request(slot: usize) -> ClaimRequest {
     let lease_until = Timestamp::now() + Duration::from_secs(600);
-    ClaimRequest { worker: WorkerId::new("host", "boot", slot), lease_until, max_retries: 3 }
+    ClaimRequest {
+        worker: WorkerId::new("host", "boot", slot),
+        lease_until,
+        max_retries: 3,
+        skip_owners: Vec::new(),
+    }
 }
 
 async fn lists(store: &Store, workspaces: &[WorkspaceId]) {

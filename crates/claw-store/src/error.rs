@@ -41,6 +41,12 @@ pub enum StoreError {
         /// What the engine said.
         reason: String,
     },
+    /// There is no room for a write. Reads go on; writes too as soon as there is room.
+    #[error("the store is full: {reason}")]
+    Full {
+        /// What the engine said and what to do.
+        reason: String,
+    },
     /// Something stored cannot be read back.
     #[error("stored {what} cannot be read: {reason}")]
     Corrupt {
@@ -59,6 +65,7 @@ impl Coded for StoreError {
             Self::Transition(_) => ErrorCode::JobWrongState,
             Self::IdempotencyMismatch { .. } => ErrorCode::IdempotencyMismatch,
             Self::NewerSchema { .. } | Self::Unavailable { .. } => ErrorCode::StoreUnavailable,
+            Self::Full { .. } => ErrorCode::StorageFull,
             Self::Corrupt { .. } => ErrorCode::Internal,
         }
     }

@@ -6,7 +6,7 @@ use claw_core::{
     WorkerId, WorkspaceId,
 };
 
-use crate::StoreError;
+use crate::{Charge, SpendingFilter, SpendingRow, Spent, StoreError};
 
 /// A job to store.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,6 +41,17 @@ pub struct ClaimRequest {
     pub lease_until: Timestamp,
     /// Retries after which a job whose lease lapsed fails.
     pub max_retries: u32,
+    /// Owner marks whose jobs are passed over and go on waiting.
+    pub skip_owners: Vec<String>,
+}
+
+/// Which ended jobs are old.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EndedRule {
+    /// Those that ended before this moment.
+    pub before: Option<Timestamp>,
+    /// Those beyond so many that ended last.
+    pub beyond_newest: Option<u64>,
 }
 
 /// A job whose lease ran out, as [`Jobs::lapse`] left it: waiting again, failed or cancelled.
@@ -159,7 +170,8 @@ pub trait Jobs: Send + Sync {
     /// running job.
     async fn renew(&self, job: JobId, token: u64, until: Timestamp) -> Result<Job, StoreError>;
 
-    /// Records how a run ended, with its result if it completed.
+    /// Records how a run ended, with its result if it completed. The cost in `usage` is what was not charged while it
+    /// ran; it is added to the job and to the sums of the day.
     ///
     /// # Errors
     ///
@@ -202,10 +214,25 @@ pub trait Jobs: Send + Sync {
     /// Returns the jobs that are running, with their leases.
     async fn running(&self) -> Result<Vec<Job>, StoreError>;
 
+    /// Adds what was spent to the job, whatever its state, and to the sums of the day (UTC) of `now`, in one step.
+    /// The sums keep what was spent on jobs that were deleted meanwhile. Returns what was spent with it.
+    async fn charge(&self, charge: Charge, now: Timestamp) -> Result<Spent, StoreError>;
+
+    /// Returns what was spent on a job, and on the day (UTC) of `now` by `owner` and by everyone.
+    async fn spent(&self, job: Option<JobId>, owner: &str, now: Timestamp) -> Result<Spent, StoreError>;
+
+    /// Sums up what was spent; at most [`crate::MAX_SPENDING_ROWS`] rows.
+    async fn spending(&self, filter: SpendingFilter) -> Result<Vec<SpendingRow>, StoreError>;
+
+    /// Returns up to `limit` jobs that are old by either part of the rule, those that ended first before the others.
+    async fn ended(&self, rule: EndedRule, limit: u64) -> Result<Vec<JobId>, StoreError>;
+
     /// Returns the counts, without walking the jobs.
     async fn counts(&self) -> Result<JobCounts, StoreError>;
 
-    /// Deletes an ended job with its result, log and idempotency key. The counts keep it.
+    /// Deletes an ended job with its result, log and idempotency key. The counts keep it. A long log goes in several
+    /// steps, so that other writes have their turn: a crash in between leaves the job with the end of its log, and the
+    /// next call goes on.
     ///
     /// # Errors
     ///

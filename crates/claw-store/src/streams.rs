@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use claw_core::{JobId, Timestamp, WorkspaceId};
 use futures_util::Stream;
 
-use crate::{Signals, StoreError, Topic};
+use crate::{ChainPage, Signals, StoreError, Topic};
 
 /// Names one stream.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,6 +28,16 @@ impl StreamName {
         Self(format!("workspace/{workspace}"))
     }
 
+    /// The audit trail. Chained.
+    pub fn audit() -> Self {
+        Self("audit".into())
+    }
+
+    /// Returns the stream that engines store under this name.
+    pub fn stored(name: impl Into<String>) -> Self {
+        Self(name.into())
+    }
+
     /// Returns the name as engines store it.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -45,11 +55,31 @@ pub struct Record {
     pub data: Vec<u8>,
 }
 
+/// A stream at a glance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamInfo {
+    /// Its name.
+    pub name: StreamName,
+    /// Number of its newest record ever.
+    pub last_seq: u64,
+    /// Records that are kept.
+    pub records: u64,
+    /// When the oldest of those was appended.
+    pub oldest: Option<Timestamp>,
+    /// When the newest of those was appended.
+    pub newest: Option<Timestamp>,
+}
+
 /// Append-only ordered records.
 #[async_trait]
 pub trait Streams: Send + Sync {
     /// Appends the records in order, as one step, and returns the sequence number of the last one (or the current
     /// last one if `records` is empty). They are on disk when the call returns. Signals [`Topic::Stream`] afterwards.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::JobNotFound`] for the log of a job that does not exist (any more), so that a late line does not
+    /// leave a log that belongs to nobody.
     async fn append(
         &self,
         stream: &StreamName,
@@ -73,6 +103,45 @@ pub trait Streams: Send + Sync {
 
     /// Removes all records up to and with `up_to`. Sequence numbers go on as before.
     async fn trim(&self, stream: &StreamName, up_to: u64) -> Result<(), StoreError>;
+
+    /// Removes the oldest records as long as they were appended before `before`, at most `limit` of them, and returns
+    /// how many went.
+    async fn trim_before(
+        &self,
+        stream: &StreamName,
+        before: Timestamp,
+        limit: u64,
+    ) -> Result<u64, StoreError>;
+
+    /// Like [`Streams::append`], for a stream whose records are chained by [`crate::chain_hash`]. A stream is either
+    /// appended to by this or by `append`, never by both. The engine chains them in the step that appends them, so
+    /// appenders at the same time make one chain.
+    ///
+    /// Writes of one process take effect in the order in which their futures were first polled: an append that was
+    /// begun before another write is on disk if that one is.
+    async fn append_chained(
+        &self,
+        stream: &StreamName,
+        records: Vec<Vec<u8>>,
+        now: Timestamp,
+    ) -> Result<u64, StoreError>;
+
+    /// Returns up to `limit` records of a chained stream that come after `after`, with their hashes and the one before
+    /// them. Begins with the oldest record if older ones were trimmed.
+    async fn read_chained(
+        &self,
+        stream: &StreamName,
+        after: u64,
+        limit: u64,
+    ) -> Result<ChainPage, StoreError>;
+
+    /// Returns up to `limit` streams whose name begins with `prefix`, in the order of their names, from after `after`.
+    async fn streams(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: u64,
+    ) -> Result<Vec<StreamInfo>, StoreError>;
 }
 
 /// Records read in one go by a tail.

@@ -182,7 +182,12 @@ impl Lab {
     /// Claims the most urgent job, as a worker does.
     pub(crate) async fn claim(&self) -> ClaimedJob {
         let lease_until = now().saturating_add(Duration::from_secs(600)).expect("a time");
-        let request = ClaimRequest { worker: WorkerId::new("test", "boot", 0), lease_until, max_retries: 3 };
+        let request = ClaimRequest {
+            worker: WorkerId::new("test", "boot", 0),
+            lease_until,
+            max_retries: 3,
+            skip_owners: Vec::new(),
+        };
         self.store.jobs.claim(request, now()).await.expect("the store answers").expect("a job is waiting")
     }
 

@@ -10,12 +10,14 @@
 //!
 //! Cases take an empty [`Store`] and panic if it does not keep the contract.
 
+pub mod chains;
 pub mod claims;
 pub mod documents;
 pub mod leases;
 pub mod lists;
 pub mod lives;
 mod model;
+pub mod money;
 mod random;
 mod setting;
 pub mod signals;
@@ -93,6 +95,24 @@ macro_rules! conformance_suite {
                 reading_back_returns_the_newest_first,
                 appending_nothing_changes_nothing,
                 streams_do_not_mix,
+            }
+            chains {
+                records_follow_from_each_other_under_concurrent_appenders,
+                pages_of_a_chain_join,
+                a_trimmed_chain_keeps_the_hash_before_its_first_record,
+                old_records_go_from_the_beginning_only,
+                streams_are_listed_by_name,
+            }
+            money {
+                r9_a_charge_counts_for_the_job_and_the_day,
+                sums_do_not_drift,
+                spending_is_summed_up_by_what_is_asked,
+                a_run_counts_once_with_what_was_not_charged,
+                sums_outlive_deleted_jobs,
+                a_claim_passes_over_the_jobs_of_some_owners,
+                p11_old_jobs_are_those_that_ended_long_ago_or_are_too_many,
+                a_deleted_jobs_log_does_not_come_back,
+                a_store_tells_its_size_and_that_it_is_well,
             }
             documents {
                 a_document_reads_back_with_a_growing_version,

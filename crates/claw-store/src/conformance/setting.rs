@@ -67,7 +67,12 @@ pub(super) async fn submit_all(
 }
 
 pub(super) async fn claim_by(store: &Store, worker: WorkerId, second: i64) -> Option<ClaimedJob> {
-    let request = ClaimRequest { worker, lease_until: at(second + LEASE_SECS), max_retries: MAX_RETRIES };
+    let request = ClaimRequest {
+        worker,
+        lease_until: at(second + LEASE_SECS),
+        max_retries: MAX_RETRIES,
+        skip_owners: Vec::new(),
+    };
     store.jobs.claim(request, at(second)).await.expect("claiming works")
 }
 

@@ -38,7 +38,7 @@ pub async fn a_cancel_wakes_the_holder(store: Store) {
 
 /// Followers of one stream hear of it, and of no other.
 pub async fn an_append_wakes_who_follows_the_stream(store: Store) {
-    let (one, other) = (StreamName::job_log(JobId::new()), StreamName::job_log(JobId::new()));
+    let (one, other) = (StreamName::stored("one"), StreamName::stored("other"));
     let mut follower = store.signals.subscribe(Topic::Stream(one.clone()));
     let mut stranger = store.signals.subscribe(Topic::Stream(other));
 

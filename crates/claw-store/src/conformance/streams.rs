@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, pin::pin};
 
-use claw_core::{JobId, WorkspaceId};
+use claw_core::WorkspaceId;
 use futures_util::StreamExt;
 use tokio::task::JoinSet;
 
@@ -10,7 +10,7 @@ use super::setting::*;
 use crate::{Record, Store, StreamName, tail};
 
 fn name() -> StreamName {
-    StreamName::job_log(JobId::new())
+    StreamName::workspace_events(WorkspaceId::new())
 }
 
 fn texts(records: &[Record]) -> Vec<&str> {

@@ -7,10 +7,12 @@ use crate::StoreError;
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
+        if error.sqlite_error_code() == Some(ErrorCode::DiskFull) {
+            let reason =
+                format!("{error}: free space on the disk of the data folder, nothing needs a restart");
+            return Self::Full { reason };
+        }
         let reason = match error.sqlite_error_code() {
-            Some(ErrorCode::DiskFull) => {
-                format!("{error}: free space on the disk of the data folder, nothing needs a restart")
-            }
             Some(ErrorCode::SystemIoFailure) => format!("{error}: look after the disk of the data folder"),
             Some(ErrorCode::NotADatabase) => {
                 format!("{error}: move the file away, or restore a backup")

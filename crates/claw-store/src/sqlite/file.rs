@@ -71,6 +71,8 @@ fn open_private(path: &Path) -> io::Result<File> {
 pub(super) fn connect_writer(path: &Path, options: &SqliteOptions) -> Result<Connection, StoreError> {
     let connect = || -> Result<Connection, StoreError> {
         let connection = connect(path)?;
+        // Takes effect in a new file only; space that retention frees can then be given back.
+        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
         connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update_and_check(None, "journal_size_limit", LOG_LIMIT_BYTES, |_| Ok(()))?;

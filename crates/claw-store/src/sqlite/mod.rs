@@ -13,6 +13,7 @@ mod leases;
 mod migrations;
 mod readers;
 mod streams;
+mod upkeep;
 mod writer;
 
 use std::{path::Path, sync::Arc, thread::JoinHandle};
@@ -82,6 +83,7 @@ impl SqliteStore {
             streams: self.engine.clone(),
             leases: self.engine.clone(),
             signals: self.signals.clone(),
+            upkeep: self.engine.clone(),
         }
     }
 

@@ -6,10 +6,13 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
     Engine,
-    error::{from_sql, moment, nanoseconds, to_sql},
+    error::{corrupt, from_sql, moment, nanoseconds, to_sql},
     writer::Step,
 };
-use crate::{Record, StoreError, StreamName, Streams, Topic};
+use crate::{
+    ChainHash, ChainPage, ChainedRecord, Record, StoreError, StreamInfo, StreamName, Streams, Topic,
+    chain_hash,
+};
 
 const READ: &str = "SELECT seq, at, data FROM records
     WHERE stream_id = (SELECT id FROM streams WHERE name = ?1) AND seq > ?2 ORDER BY seq LIMIT ?3";
@@ -29,7 +32,12 @@ impl Streams for Engine {
             return self.last_seq(stream).await;
         }
         let stream = stream.clone();
-        self.writer.write(move |step| append(step, stream, &records, now)).await
+        self.writer
+            .write(move |step| {
+                check_log(step.connection, &stream)?;
+                append(step, stream, &records, now)
+            })
+            .await
     }
 
     async fn read(&self, stream: &StreamName, after: u64, limit: u64) -> Result<Vec<Record>, StoreError> {
@@ -64,13 +72,53 @@ impl Streams for Engine {
         let stream = stream.clone();
         self.writer
             .write(move |step| {
-                let mut statement = step.connection.prepare_cached(
-                    "DELETE FROM records WHERE stream_id = (SELECT id FROM streams WHERE name = ?1) AND seq <= ?2",
-                )?;
-                statement.execute(params![stream.as_str(), to_sql(up_to)])?;
-                Ok(())
+                let Some((id, _)) = find(step.connection, &stream)? else { return Ok(()) };
+                remove_up_to(step.connection, id, to_sql(up_to))
             })
             .await
+    }
+
+    async fn trim_before(
+        &self,
+        stream: &StreamName,
+        before: Timestamp,
+        limit: u64,
+    ) -> Result<u64, StoreError> {
+        let stream = stream.clone();
+        self.writer.write(move |step| trim_oldest(step, &stream, Some(before), limit)).await
+    }
+
+    async fn append_chained(
+        &self,
+        stream: &StreamName,
+        records: Vec<Vec<u8>>,
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        if records.is_empty() {
+            return self.last_seq(stream).await;
+        }
+        let stream = stream.clone();
+        self.writer.write(move |step| append_chained(step, stream, &records, now)).await
+    }
+
+    async fn read_chained(
+        &self,
+        stream: &StreamName,
+        after: u64,
+        limit: u64,
+    ) -> Result<ChainPage, StoreError> {
+        let stream = stream.clone();
+        self.readers.read(move |connection| read_chained(connection, &stream, after, limit)).await
+    }
+
+    async fn streams(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: u64,
+    ) -> Result<Vec<StreamInfo>, StoreError> {
+        let (prefix, after) = (prefix.to_owned(), after.map(str::to_owned));
+        self.readers.read(move |connection| list(connection, &prefix, after.as_deref(), limit)).await
     }
 }
 
@@ -98,6 +146,172 @@ pub(super) fn append<R: AsRef<[u8]>>(
     drop(insert);
     step.signal(Topic::Stream(stream));
     Ok(from_sql(last))
+}
+
+/// Refuses to begin the log of a job that does not exist.
+fn check_log(connection: &Connection, stream: &StreamName) -> Result<(), StoreError> {
+    let Some(Ok(job)) = stream.as_str().strip_prefix("log/").map(str::parse::<claw_core::JobId>) else {
+        return Ok(());
+    };
+    if find(connection, stream)?.is_some() {
+        return Ok(());
+    }
+    let mut job_exists = connection.prepare_cached("SELECT 1 FROM jobs WHERE id = ?1")?;
+    match job_exists.exists(params![job.to_string()])? {
+        true => Ok(()),
+        false => Err(StoreError::JobNotFound(job)),
+    }
+}
+
+/// Returns the stream's row and its last number.
+fn find(connection: &Connection, stream: &StreamName) -> Result<Option<(i64, i64)>, StoreError> {
+    let mut statement = connection.prepare_cached("SELECT id, last_seq FROM streams WHERE name = ?1")?;
+    Ok(statement.query_row(params![stream.as_str()], |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
+}
+
+/// Removes the records up to and with `last`, and notes the hash of that one if they are chained.
+fn remove_up_to(connection: &Connection, stream_id: i64, last: i64) -> Result<(), StoreError> {
+    connection
+        .prepare_cached(
+            "UPDATE streams SET anchor = coalesce(
+                (SELECT hash FROM records WHERE stream_id = ?1 AND seq <= ?2 ORDER BY seq DESC LIMIT 1), anchor)
+             WHERE id = ?1",
+        )?
+        .execute(params![stream_id, last])?;
+    connection
+        .prepare_cached("DELETE FROM records WHERE stream_id = ?1 AND seq <= ?2")?
+        .execute(params![stream_id, last])?;
+    Ok(())
+}
+
+/// Removes up to `limit` of the oldest records, as long as they are from before `before`, and returns how many.
+pub(super) fn trim_oldest(
+    step: &mut Step<'_>,
+    stream: &StreamName,
+    before: Option<Timestamp>,
+    limit: u64,
+) -> Result<u64, StoreError> {
+    let connection = step.connection;
+    let Some((id, _)) = find(connection, stream)? else { return Ok(0) };
+    let before = before.map_or(i64::MAX, nanoseconds);
+    let oldest: Vec<(i64, i64)> = connection
+        .prepare_cached("SELECT seq, at FROM records WHERE stream_id = ?1 ORDER BY seq LIMIT ?2")?
+        .query_map(params![id, to_sql(limit)], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    // Only from the beginning: a clock that jumped must not make holes.
+    let gone: Vec<i64> = oldest.iter().take_while(|(_, at)| *at < before).map(|(seq, _)| *seq).collect();
+    if let Some(last) = gone.last() {
+        remove_up_to(connection, id, *last)?;
+    }
+    Ok(gone.len() as u64)
+}
+
+fn append_chained(
+    step: &mut Step<'_>,
+    stream: StreamName,
+    records: &[Vec<u8>],
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    let connection = step.connection;
+    connection
+        .prepare_cached("INSERT INTO streams (name, last_seq) VALUES (?1, 0) ON CONFLICT (name) DO NOTHING")?
+        .execute(params![stream.as_str()])?;
+    let (id, mut last) = find(connection, &stream)?
+        .ok_or_else(|| corrupt(stream.as_str(), "the stream is gone in the step that made it"))?;
+    let mut previous = hash_of(connection, &stream, id, last)?;
+    let mut insert = connection
+        .prepare_cached("INSERT INTO records (stream_id, seq, at, data, hash) VALUES (?1, ?2, ?3, ?4, ?5)")?;
+    // As it will be read back.
+    let at = moment(nanoseconds(now));
+    for record in records {
+        last += 1;
+        previous = chain_hash(previous, from_sql(last), at, record);
+        insert.execute(params![id, last, nanoseconds(now), record, previous.as_bytes().as_slice()])?;
+    }
+    drop(insert);
+    connection
+        .prepare_cached("UPDATE streams SET last_seq = ?2 WHERE id = ?1")?
+        .execute(params![id, last])?;
+    step.signal(Topic::Stream(stream));
+    Ok(from_sql(last))
+}
+
+/// Returns the hash of a record that may have been trimmed as the newest of those.
+fn hash_of(
+    connection: &Connection,
+    stream: &StreamName,
+    stream_id: i64,
+    seq: i64,
+) -> Result<ChainHash, StoreError> {
+    if seq == 0 {
+        return Ok(ChainHash::START);
+    }
+    let mut statement = connection.prepare_cached(
+        "SELECT coalesce((SELECT hash FROM records WHERE stream_id = ?1 AND seq = ?2),
+                         (SELECT anchor FROM streams WHERE id = ?1))",
+    )?;
+    let hash: Option<Vec<u8>> = statement.query_row(params![stream_id, seq], |row| row.get(0))?;
+    hash.and_then(|bytes| ChainHash::from_bytes(&bytes))
+        .ok_or_else(|| corrupt(&format!("record {seq} of `{}`", stream.as_str()), "it has no hash"))
+}
+
+fn read_chained(
+    connection: &Connection,
+    stream: &StreamName,
+    after: u64,
+    limit: u64,
+) -> Result<ChainPage, StoreError> {
+    let Some((id, last)) = find(connection, stream)? else {
+        return Ok(ChainPage { after: 0, before: ChainHash::START, records: Vec::new() });
+    };
+    let mut statement = connection.prepare_cached(
+        "SELECT seq, at, data, hash FROM records WHERE stream_id = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
+    )?;
+    let rows = statement.query_map(params![id, to_sql(after), to_sql(limit)], |row| {
+        Ok((record(row)?, row.get::<_, Option<Vec<u8>>>(3)?))
+    })?;
+    let mut records = Vec::new();
+    for row in rows {
+        let (record, hash) = row?;
+        let hash = hash.and_then(|bytes| ChainHash::from_bytes(&bytes)).ok_or_else(|| {
+            corrupt(&format!("record {} of `{}`", record.seq, stream.as_str()), "it has no hash")
+        })?;
+        records.push(ChainedRecord { record, hash });
+    }
+    let after = match records.first() {
+        Some(first) => first.record.seq.saturating_sub(1),
+        None => from_sql(last).min(after),
+    };
+    let before = hash_of(connection, stream, id, to_sql(after))?;
+    Ok(ChainPage { after, before, records })
+}
+
+fn list(
+    connection: &Connection,
+    prefix: &str,
+    after: Option<&str>,
+    limit: u64,
+) -> Result<Vec<StreamInfo>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT name, last_seq,
+            (SELECT at FROM records WHERE stream_id = streams.id ORDER BY seq LIMIT 1),
+            (SELECT at FROM records WHERE stream_id = streams.id ORDER BY seq DESC LIMIT 1),
+            (SELECT seq FROM records WHERE stream_id = streams.id ORDER BY seq LIMIT 1)
+         FROM streams WHERE name >= ?1 AND substr(name, 1, length(?1)) = ?1 AND (?2 IS NULL OR name > ?2)
+         ORDER BY name LIMIT ?3",
+    )?;
+    let rows = statement.query_map(params![prefix, after, to_sql(limit)], |row| {
+        let (last_seq, first): (i64, Option<i64>) = (row.get(1)?, row.get(4)?);
+        Ok(StreamInfo {
+            name: StreamName::stored(row.get::<_, String>(0)?),
+            last_seq: from_sql(last_seq),
+            // Only the oldest are ever removed, so that what is left has no gap.
+            records: first.map_or(0, |first| from_sql(last_seq - first + 1)),
+            oldest: row.get::<_, Option<i64>>(2)?.map(moment),
+            newest: row.get::<_, Option<i64>>(3)?.map(moment),
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// Removes a stream with all its records, for one that nobody will append to again.

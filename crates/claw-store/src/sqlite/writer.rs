@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{error::closed, jobs::search};
-use crate::{Signals, StoreError, Topic, signals::LocalSignals};
+use crate::{Signals, StoreError, Topic, fault, signals::LocalSignals};
 
 /// Writes that may wait. Past it callers wait for a place, so that memory stays bounded.
 const QUEUE: usize = 1024;
@@ -51,8 +51,34 @@ trait Write: Send {
     /// Does the work; `None` if it failed and must be undone.
     fn run(&mut self, connection: &Connection) -> Option<Vec<Topic>>;
 
+    /// Tells whether the work failed because there was no room.
+    fn met_full_disk(&self) -> bool;
+
     /// Answers the caller. `lost` tells why the whole batch did not reach the disk.
-    fn answer(self: Box<Self>, lost: Option<&str>);
+    fn answer(self: Box<Self>, lost: Option<&Lost>);
+}
+
+/// Why a whole batch did not reach the disk.
+struct Lost {
+    reason: String,
+    full: bool,
+}
+
+impl Lost {
+    fn error(&self) -> StoreError {
+        let reason = self.reason.clone();
+        if self.full { StoreError::Full { reason } } else { StoreError::Unavailable { reason } }
+    }
+}
+
+impl From<StoreError> for Lost {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Full { reason } => Self { reason, full: true },
+            StoreError::Unavailable { reason } => Self { reason, full: false },
+            other => Self { reason: other.to_string(), full: false },
+        }
+    }
 }
 
 struct Waiting<T, F> {
@@ -84,12 +110,18 @@ where
         is_ok.then_some(step.topics)
     }
 
-    fn answer(self: Box<Self>, lost: Option<&str>) {
+    fn met_full_disk(&self) -> bool {
+        matches!(self.outcome, Some(Err(StoreError::Full { .. })))
+    }
+
+    fn answer(self: Box<Self>, lost: Option<&Lost>) {
         let outcome = match (self.outcome, lost) {
             (Some(outcome), None) => outcome,
             // The one that broke the batch knows best what happened.
-            (Some(Err(error @ StoreError::Unavailable { .. })), Some(_)) => Err(error),
-            (_, Some(reason)) => Err(StoreError::Unavailable { reason: reason.to_owned() }),
+            (Some(Err(error @ (StoreError::Unavailable { .. } | StoreError::Full { .. }))), Some(_)) => {
+                Err(error)
+            }
+            (_, Some(lost)) => Err(lost.error()),
             (None, None) => Err(closed()),
         };
         // A caller that went away does not want to know.
@@ -190,15 +222,14 @@ fn commit(connection: &Connection, mut batch: Vec<Box<dyn Write>>, signals: &Loc
                 tracing::error!(%error, "a failed transaction could not be rolled back");
             }
             tracing::error!(%error, writes = batch.len(), "the store could not write");
-            Some(match error {
-                StoreError::Unavailable { reason } => reason,
-                other => other.to_string(),
-            })
+            Some(Lost::from(error))
         }
     };
+    fault::point("store.before_answers");
     for write in batch {
-        write.answer(lost.as_deref());
+        write.answer(lost.as_ref());
     }
+    fault::point("store.after_answers");
 }
 
 /// Runs the whole batch in one transaction and returns what to signal once it is on disk.
@@ -212,8 +243,11 @@ fn run(connection: &Connection, batch: &mut [Box<dyn Write>]) -> Result<HashSet<
         if connection.is_autocommit() {
             // SQLite itself gives up the whole transaction when the disk is full or broken, and what the writes
             // before this one did is gone with it.
-            return Err(StoreError::Unavailable {
-                reason: "the disk is full or broken, nothing was written".into(),
+            let reason = "the disk is full or broken, nothing was written".into();
+            return Err(if write.met_full_disk() {
+                StoreError::Full { reason }
+            } else {
+                StoreError::Unavailable { reason }
             });
         }
         match outcome {
@@ -223,7 +257,10 @@ fn run(connection: &Connection, batch: &mut [Box<dyn Write>]) -> Result<HashSet<
             }
         }
         statement("RELEASE one_write")?;
+        fault::point("store.after_write");
     }
+    fault::point("store.before_commit");
     statement("COMMIT")?;
+    fault::point("store.after_commit");
     Ok(topics)
 }

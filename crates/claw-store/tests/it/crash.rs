@@ -93,7 +93,12 @@ async fn everything_is_still_there_after_an_orderly_close() {
     let opened = open(&path);
 
     let worker = WorkerId::new("host", "boot", 0);
-    let request = ClaimRequest { worker, lease_until: now() + Duration::from_secs(30), max_retries: 3 };
+    let request = ClaimRequest {
+        worker,
+        lease_until: now() + Duration::from_secs(30),
+        max_retries: 3,
+        skip_owners: Vec::new(),
+    };
     let claimed = opened.store().jobs.claim(request, now()).await.expect("works").expect("it still waits");
     assert_eq!(claimed.job.id, id);
     opened.close().await;

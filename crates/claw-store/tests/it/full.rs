@@ -17,7 +17,7 @@ use crate::{
 };
 
 fn is_unavailable<T>(outcome: &Result<T, StoreError>) -> bool {
-    matches!(outcome, Err(StoreError::Unavailable { .. }))
+    matches!(outcome, Err(StoreError::Full { .. } | StoreError::Unavailable { .. }))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -15,7 +15,12 @@ fn at(second: i64) -> Timestamp {
 
 async fn claim(store: &Store, second: i64) -> Option<claw_core::Job> {
     let worker = WorkerId::new("host", "boot", 1);
-    let request = ClaimRequest { worker, lease_until: at(second) + Duration::from_secs(30), max_retries: 3 };
+    let request = ClaimRequest {
+        worker,
+        lease_until: at(second) + Duration::from_secs(30),
+        max_retries: 3,
+        skip_owners: Vec::new(),
+    };
     store.jobs.claim(request, at(second)).await.expect("works").map(|claimed| claimed.job)
 }
 

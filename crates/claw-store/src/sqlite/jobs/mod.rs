@@ -4,6 +4,7 @@ mod list;
 mod queue;
 mod row;
 pub(super) mod search;
+mod spending;
 mod totals;
 
 use async_trait::async_trait;
@@ -12,11 +13,12 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
     Engine,
-    error::{corrupt, moment},
+    error::{corrupt, moment, nanoseconds, to_sql},
+    streams, writer,
 };
 use crate::{
-    ClaimRequest, JobCounts, JobFilter, JobPage, Jobs, LapsedJob, StoreError, StoredResult, SubmitRequest,
-    Submitted, Topic,
+    Charge, ClaimRequest, EndedRule, JobCounts, JobFilter, JobPage, Jobs, LapsedJob, SpendingFilter,
+    SpendingRow, Spent, StoreError, StoredResult, StreamName, SubmitRequest, Submitted, Topic,
 };
 
 #[async_trait]
@@ -102,11 +104,39 @@ impl Jobs for Engine {
             .await
     }
 
+    async fn charge(&self, charge: Charge, now: Timestamp) -> Result<Spent, StoreError> {
+        self.writer.write(move |step| spending::charge(step, &charge, now)).await
+    }
+
+    async fn spent(&self, job: Option<JobId>, owner: &str, now: Timestamp) -> Result<Spent, StoreError> {
+        let owner = owner.to_owned();
+        self.readers.read(move |connection| spending::spent(connection, job, &owner, now)).await
+    }
+
+    async fn spending(&self, filter: SpendingFilter) -> Result<Vec<SpendingRow>, StoreError> {
+        self.readers.read(move |connection| spending::rows(connection, &filter)).await
+    }
+
+    async fn ended(&self, rule: EndedRule, limit: u64) -> Result<Vec<JobId>, StoreError> {
+        self.readers.read(move |connection| ended(connection, rule, limit)).await
+    }
+
     async fn counts(&self) -> Result<JobCounts, StoreError> {
         self.readers.read(totals::counts).await
     }
 
     async fn delete(&self, job: JobId) -> Result<(), StoreError> {
+        let log = StreamName::job_log(job);
+        loop {
+            let log = log.clone();
+            let step = move |step: &mut writer::Step<'_>| {
+                queue::require_ended(&row::require(step.connection, job)?)?;
+                streams::trim_oldest(step, &log, None, LOG_STEP)
+            };
+            if self.writer.write(step).await? < LOG_STEP {
+                break;
+            }
+        }
         self.writer
             .write(move |step| {
                 let stored = row::require(step.connection, job)?;
@@ -114,6 +144,31 @@ impl Jobs for Engine {
             })
             .await
     }
+}
+
+/// Lines of a log that are deleted in one step.
+const LOG_STEP: u64 = 2_000;
+
+fn ended(connection: &Connection, rule: EndedRule, limit: u64) -> Result<Vec<JobId>, StoreError> {
+    // Both parts of the rule name the jobs that ended first, so the longer list holds the shorter one.
+    let before = rule.before.map_or(i64::MIN, nanoseconds);
+    let beyond = match rule.beyond_newest {
+        Some(kept) => totals::ended(connection)?.saturating_sub(kept),
+        None => 0,
+    };
+    let mut statement = connection.prepare_cached(
+        "SELECT id, ended_at FROM jobs WHERE ended_at IS NOT NULL ORDER BY ended_at, seq LIMIT ?1",
+    )?;
+    let mut rows = statement.query(params![to_sql(limit)])?;
+    let mut old = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (id, ended_at): (String, i64) = (row.get(0)?, row.get(1)?);
+        if ended_at >= before && old.len() as u64 >= beyond {
+            break;
+        }
+        old.push(id.parse().map_err(|error| corrupt("job id", error))?);
+    }
+    Ok(old)
 }
 
 fn next_due(connection: &Connection) -> Result<Option<Timestamp>, StoreError> {

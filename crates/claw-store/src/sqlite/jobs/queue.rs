@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
     row::{self, StoredJob},
-    totals,
+    spending, totals,
 };
 use crate::{
     ClaimRequest, LapsedJob, StoreError, StreamName, SubmitRequest, Submitted, Topic,
@@ -103,12 +103,7 @@ pub(super) fn claim(
     lapse(step, &[], request.max_retries, now)?;
     let connection = step.connection;
     wake_due(connection, now)?;
-    let ready: Option<i64> = connection
-        .prepare_cached(
-            "SELECT seq FROM jobs WHERE place = 'ready' ORDER BY priority DESC, queue_seq LIMIT 1",
-        )?
-        .query_row([], |row| row.get(0))
-        .optional()?;
+    let ready = first_ready(connection, &request.skip_owners)?;
     let Some(seq) = ready else { return Ok(None) };
     let mut stored = row::at(connection, seq)?;
     let claim = Transition::Claim { worker: request.worker, until: request.lease_until };
@@ -121,6 +116,22 @@ pub(super) fn claim(
         Err(StoreError::Transition(IllegalTransition::NotDue)) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Returns the job whose turn it is, of those whose owner is none of `skip_owners`.
+fn first_ready(connection: &Connection, skip_owners: &[String]) -> Result<Option<i64>, StoreError> {
+    if skip_owners.is_empty() {
+        let mut first = connection.prepare_cached(
+            "SELECT seq FROM jobs WHERE place = 'ready' ORDER BY priority DESC, queue_seq LIMIT 1",
+        )?;
+        return Ok(first.query_row([], |row| row.get(0)).optional()?);
+    }
+    let owners = serde_json::to_string(skip_owners).map_err(|error| corrupt("owners", error))?;
+    let mut first = connection.prepare_cached(
+        "SELECT seq FROM jobs WHERE place = 'ready' AND owner NOT IN (SELECT value FROM json_each(?1))
+         ORDER BY priority DESC, queue_seq LIMIT 1",
+    )?;
+    Ok(first.query_row(params![owners], |row| row.get(0)).optional()?)
 }
 
 /// Lets every job join the queue whose time to back off is over, in the order in which they became due.
@@ -194,6 +205,7 @@ pub(super) fn finish(
         | JobOutcome::Postponed { .. } => None,
     };
     advance(step, &mut stored, Transition::Finish { token, outcome, usage }, now)?;
+    spending::ran(step.connection, &stored.job, usage, now)?;
     // A cancel that was acknowledged wins over the result.
     if let Some(result) = result
         && stored.job.status() == JobStatus::Completed
@@ -239,7 +251,7 @@ pub(super) fn advance(
     connection
         .prepare_cached(
             "UPDATE jobs SET status = ?2, place = ?3, queue_seq = ?4, not_before = ?5, lease_until = ?6,
-                progress = ?7
+                progress = ?7, ended_at = ?8
              WHERE seq = ?1",
         )?
         .execute(params![
@@ -250,6 +262,7 @@ pub(super) fn advance(
             not_before,
             lease_until,
             row::progress(job)?,
+            job.status().is_terminal().then(|| nanoseconds(now)),
         ])?;
     totals::moved(connection, job, before)?;
     announce(step, stored, now)
@@ -313,12 +326,18 @@ fn elect(connection: &Connection, workspace: &str) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Fails if the job has not ended, so that it cannot be deleted.
+pub(super) fn require_ended(stored: &StoredJob) -> Result<(), StoreError> {
+    match stored.job.status() {
+        status if status.is_terminal() => Ok(()),
+        status => Err(IllegalTransition::WrongState { step: "delete", status }.into()),
+    }
+}
+
 /// Deletes an ended job with all that belongs to it.
 pub(super) fn delete(step: &mut Step<'_>, stored: &StoredJob) -> Result<(), StoreError> {
     let (job, connection) = (&stored.job, step.connection);
-    if !job.status().is_terminal() {
-        return Err(IllegalTransition::WrongState { step: "delete", status: job.status() }.into());
-    }
+    require_ended(stored)?;
     for tag in totals::tags(job) {
         connection
             .prepare_cached("DELETE FROM job_tags WHERE tag = ?1 AND seq = ?2")?

@@ -104,6 +104,12 @@ pub(super) fn combined(connection: &Connection, filter: &JobFilter) -> Result<u6
     Ok(from_sql(statement.query_row(params_from_iter(values), |row| row.get(0))?))
 }
 
+/// Returns how many stored jobs have ended.
+pub(super) fn ended(connection: &Connection) -> Result<u64, StoreError> {
+    let stored = |status| total(connection, Dimension::All, "", Some(status));
+    Ok(stored(JobStatus::Completed)? + stored(JobStatus::Failed)? + stored(JobStatus::Cancelled)?)
+}
+
 /// Returns the counts by state.
 pub(super) fn counts(connection: &Connection) -> Result<JobCounts, StoreError> {
     let stored = |status| total(connection, Dimension::All, "", Some(status));
