@@ -5,13 +5,13 @@
 //! the socket is hostile: it can use the model, and nothing else of what the credential could do.
 //!
 //! ```no_run
-//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! # async fn example(meter: std::sync::Arc<dyn claw_agent::gateway::Meter>) -> Result<(), Box<dyn std::error::Error>> {
 //! use claw_agent::gateway::{CredentialSource, Gateway, GatewayConfig};
 //! use claw_core::{Secret, SystemClock};
 //!
 //! let config = GatewayConfig::new(CredentialSource::ApiKey(Secret::new("sk-ant-…")));
 //! let gateway = Gateway::new(config, std::sync::Arc::new(SystemClock))?;
-//! let session = gateway.open("/run/claw/job/api.sock".as_ref()).await?;
+//! let session = gateway.open("/run/claw/job/api.sock".as_ref(), meter).await?;
 //! // … the agent runs …
 //! let report = session.close().await;
 //! # Ok(()) }
@@ -20,21 +20,26 @@
 mod body;
 mod credential;
 mod headers;
+mod meter;
 mod proxy;
 mod report;
 mod request;
 mod route;
 mod session;
+mod state;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
 use claw_core::{Clock, Coded, ErrorCode};
 use reqwest::Url;
+use tokio::sync::watch;
 
 pub use credential::{Credential, CredentialError, CredentialSource};
+pub use meter::{Allowance, Meter, MeterError};
 pub use report::{ErrorOrigin, GatewayReport, UpstreamError};
 pub use session::GatewaySession;
 pub(crate) use session::MAX_SOCKET_PATH_BYTES;
+pub use state::{LoginState, LoginStatus, ModelState};
 
 use credential::CredentialStore;
 
@@ -106,6 +111,7 @@ pub struct Gateway {
 struct Shared {
     config: GatewayConfig,
     credentials: CredentialStore,
+    model: watch::Sender<ModelState>,
     client: reqwest::Client,
 }
 
@@ -133,16 +139,32 @@ impl Gateway {
             .build()
             .map_err(GatewayError::Client)?;
         let credentials = CredentialStore::new(config.credential.clone(), clock);
-        Ok(Self { shared: Arc::new(Shared { config, credentials, client }) })
+        Ok(Self { shared: Arc::new(Shared { config, credentials, model: watch::Sender::default(), client }) })
     }
 
-    /// Opens `socket`, which any user who can reach its folder may connect to. A file of that name is replaced.
+    /// Opens `socket`, which any user who can reach its folder may connect to. A file of that name is replaced. What is
+    /// asked through it is charged to `meter`, and goes no further than that allows.
     ///
     /// # Errors
     ///
     /// Fails if the socket cannot be made.
-    pub async fn open(&self, socket: &Path) -> Result<GatewaySession, GatewayError> {
-        GatewaySession::open(self.shared.clone(), socket).map_err(GatewayError::Socket)
+    pub async fn open(&self, socket: &Path, meter: Arc<dyn Meter>) -> Result<GatewaySession, GatewayError> {
+        GatewaySession::open(self.shared.clone(), socket, meter).map_err(GatewayError::Socket)
+    }
+
+    /// Returns whether the model API takes requests.
+    pub fn model_state(&self) -> ModelState {
+        self.shared.model.borrow().clone()
+    }
+
+    /// Returns what tells of changes of [`Gateway::model_state`].
+    pub fn model_changed(&self) -> watch::Receiver<ModelState> {
+        self.shared.model.subscribe()
+    }
+
+    /// Returns how the credential stands, looking at the login file if there is one.
+    pub async fn login(&self) -> LoginState {
+        self.shared.credentials.state().await
     }
 
     /// Returns the kind of the credential that would be used now, such as `API key`.

@@ -5,7 +5,7 @@ mod guard;
 mod launch;
 mod report;
 
-use std::{path::PathBuf, pin::pin, time::Duration};
+use std::{path::PathBuf, pin::pin, sync::Arc, time::Duration};
 
 use claw_core::{FailureKind, JobId, NetworkMode, RepoPath, WorkspaceId};
 use tokio::{
@@ -15,7 +15,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    gateway::{Gateway, GatewayReport},
+    gateway::{Gateway, GatewayReport, Meter},
     invocation::Invocation,
     sandbox::{Exit, GATEWAY_SOCKET_NAME, Limits, Output, Sandbox, SandboxError},
     stream::{Event, Failure, RunTally, api_failure, parse_line},
@@ -73,6 +73,8 @@ pub struct RunRequest {
     pub previous_session_cost_usd: Option<f64>,
     /// A sandbox that waits, whose working copy is `work_dir`, if [`Invocation::can_come_late`]; `None` to start one.
     pub warm: Option<WarmPlace>,
+    /// Counts what the run costs, and says how much it may.
+    pub meter: Arc<dyn Meter>,
 }
 
 /// Gets what the agent says, line by line and in order.
@@ -143,7 +145,7 @@ async fn attempt(
             Failure::new(FailureKind::Internal, format!("could not make the run's folder: {error}"))
         })?;
     let session = gateway
-        .open(&directory.path().join(GATEWAY_SOCKET_NAME))
+        .open(&directory.path().join(GATEWAY_SOCKET_NAME), request.meter.clone())
         .await
         .map_err(|error| Failure::new(FailureKind::Internal, error.to_string()))?;
 

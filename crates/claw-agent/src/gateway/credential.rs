@@ -11,6 +11,8 @@ use claw_core::{Clock, Coded, ErrorCode, Secret};
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
+use super::state::{LoginState, LoginStatus};
+
 /// Largest login file that is read. Real ones have less than 2 kB.
 const MAX_LOGIN_FILE_BYTES: u64 = 1024 * 1024;
 
@@ -119,6 +121,23 @@ impl CredentialStore {
             CredentialSource::LoginFile(path) => self.login(path).await,
             CredentialSource::Missing => Err(CredentialError::Missing),
         }
+    }
+
+    /// Returns how the credential stands.
+    pub(super) async fn state(&self) -> LoginState {
+        let mut state = LoginState {
+            kind: "none",
+            status: LoginStatus::Missing,
+            expires_at: None,
+            refreshed_at: None,
+            refresh_token_first_seen: None,
+            error: None,
+        };
+        match self.current().await {
+            Ok(credential) => (state.kind, state.status) = (credential.kind(), LoginStatus::Valid),
+            Err(error) => state.error = Some(error.to_string()),
+        }
+        state
     }
 
     async fn login(&self, path: &Path) -> Result<Credential, CredentialError> {

@@ -1,5 +1,7 @@
 //! What a run's traffic with the model API came to.
 
+use claw_core::Usd;
+
 /// What a run's traffic came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GatewayReport {
@@ -7,6 +9,10 @@ pub struct GatewayReport {
     pub requests: u64,
     /// Why the newest model request failed; `None` if it went well.
     pub last_error: Option<UpstreamError>,
+    /// What it cost.
+    pub spent: Usd,
+    /// Why a turn was refused for its cost, with the limit's name; `None` if none was.
+    pub refused_for_budget: Option<String>,
 }
 
 /// Who made an error answer.

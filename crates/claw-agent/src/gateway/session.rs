@@ -22,7 +22,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Shared,
+    Meter, Shared,
     proxy::answer,
     report::{GatewayReport, UpstreamError},
 };
@@ -55,15 +55,14 @@ pub(super) struct SessionState {
     bodies: Arc<Semaphore>,
     // A std mutex: held for a few instructions, never across an await.
     report: Mutex<GatewayReport>,
-}
-
-impl Default for SessionState {
-    fn default() -> Self {
-        Self { bodies: Arc::new(Semaphore::new(MAX_BODIES_BYTES)), report: Mutex::default() }
-    }
+    meter: Arc<dyn Meter>,
 }
 
 impl SessionState {
+    fn new(meter: Arc<dyn Meter>) -> Self {
+        Self { bodies: Arc::new(Semaphore::new(MAX_BODIES_BYTES)), report: Mutex::default(), meter }
+    }
+
     /// Takes room for so many bytes of a body; `None` if other requests of the run hold it all.
     pub(super) fn body_room(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         self.bodies.clone().try_acquire_many_owned(bytes.try_into().ok()?).ok()
@@ -83,11 +82,11 @@ impl SessionState {
 }
 
 impl GatewaySession {
-    pub(super) fn open(shared: Arc<Shared>, socket: &Path) -> io::Result<Self> {
+    pub(super) fn open(shared: Arc<Shared>, socket: &Path, meter: Arc<dyn Meter>) -> io::Result<Self> {
         let listener = bind(socket)?;
         let session = Self {
             socket: socket.to_owned(),
-            state: Arc::default(),
+            state: Arc::new(SessionState::new(meter)),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };

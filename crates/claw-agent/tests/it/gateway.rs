@@ -1,6 +1,6 @@
 //! The gateway between a hostile client and the model API.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use claw_agent::gateway::{CredentialSource, ErrorOrigin, Gateway, GatewaySession};
 use claw_core::Secret;
@@ -13,7 +13,10 @@ use tokio::{
     net::TcpListener,
 };
 
-use crate::lab::{REAL_KEY, gateway, gateway_with};
+use crate::{
+    lab::{REAL_KEY, gateway, gateway_with},
+    meters::Unmetered,
+};
 
 struct Setup {
     _folder: TempDir,
@@ -26,7 +29,7 @@ impl Setup {
     async fn new(gateway: &Gateway) -> Self {
         let folder = TempDir::new();
         let socket = folder.join("api.sock");
-        let session = gateway.open(&socket).await.unwrap();
+        let session = gateway.open(&socket, Arc::new(Unmetered)).await.unwrap();
         let client = Client::builder().unix_socket(socket.clone()).build().unwrap();
         Self { _folder: folder, socket, session, client }
     }
@@ -365,7 +368,7 @@ async fn a_path_too_long_for_a_socket_address_works() {
     let short = folder.join("s");
     std::os::unix::fs::symlink(&deep, &short).unwrap();
 
-    let session = gateway(&api, key()).open(&deep.join("api.sock")).await.unwrap();
+    let session = gateway(&api, key()).open(&deep.join("api.sock"), Arc::new(Unmetered)).await.unwrap();
     let client = Client::builder().unix_socket(short.join("api.sock")).build().unwrap();
     let answer = client.get("http://localhost/v1/models").send().await.unwrap();
 

@@ -18,6 +18,8 @@ use claw_core::{FailureKind, JobId, NetworkMode, Secret, SystemClock, WorkspaceI
 use claw_testkit::{FakeApi, TempDir, claude_binary, wait_until};
 use tokio_util::sync::CancellationToken;
 
+use crate::meters::Unmetered;
+
 /// The key that only the upstream may see.
 pub(crate) const REAL_KEY: &str = "sk-ant-canary-4711";
 
@@ -66,6 +68,7 @@ impl Lab {
             run_root: self.data_dir.join("run"),
             previous_session_cost_usd: None,
             warm: None,
+            meter: Arc::new(Unmetered),
         }
     }
 

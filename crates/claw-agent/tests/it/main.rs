@@ -6,5 +6,6 @@ mod gateway;
 mod lab;
 mod leaving;
 mod local;
+mod meters;
 mod runs;
 mod samples;
