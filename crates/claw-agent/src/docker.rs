@@ -132,6 +132,11 @@ impl DockerSandbox {
         Self { shared: Arc::new(shared) }
     }
 
+    /// Returns how many started containers wait for a job now.
+    pub fn waiting(&self) -> usize {
+        self.shared.warm.waiting()
+    }
+
     /// Ends what waits for jobs, and returns when nothing goes on in the background any more: every run has ended and
     /// every removal is done. For an orderly shutdown, once all runs are removed or dropped.
     pub async fn settle(&self) {

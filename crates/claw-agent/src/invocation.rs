@@ -11,6 +11,10 @@ use crate::text::one_line;
 /// working copy. In print mode the CLI asks nobody before it runs them.
 pub const IGNORE_REPOSITORY_SETTINGS: [&str; 2] = ["--setting-sources=", "--strict-mcp-config"];
 
+/// What every call begins with. The task comes in as a line of JSON, also where plain text would do: the CLI gives commands
+/// in the background more time then, and a job must not depend on whether its CLI was started ahead.
+const STREAMING: [&str; 4] = ["-p", "--input-format=stream-json", "--output-format=stream-json", "--verbose"];
+
 /// What the CLI sees in place of the model API's key. The gateway replaces it.
 pub const PLACEHOLDER_KEY: &str = "held-by-the-gateway";
 
@@ -38,8 +42,7 @@ impl Invocation {
     /// Returns the arguments, without the program. Values are joined to their flag with `=`, so that none can be
     /// taken for a flag or swallow the next one.
     pub fn arguments(&self) -> Vec<String> {
-        let mut arguments: Vec<String> =
-            ["-p", "--output-format=stream-json", "--verbose"].map(str::to_owned).into();
+        let mut arguments: Vec<String> = STREAMING.map(str::to_owned).into();
         if self.allowed_tools.is_empty() {
             arguments.push("--dangerously-skip-permissions".to_owned());
         } else {
@@ -65,9 +68,9 @@ impl Invocation {
         arguments
     }
 
-    /// Returns what goes to standard input.
+    /// Returns what goes to standard input: the task, as a line.
     pub fn stdin(&self) -> Vec<u8> {
-        self.prompt.clone().into_bytes()
+        line(&json!({"type": "user", "message": {"role": "user", "content": self.prompt}}))
     }
 }
 
@@ -105,16 +108,8 @@ impl LateRequest {
 
 /// Returns the arguments of a CLI that is started before its task is known.
 pub(crate) fn waiting_arguments() -> Vec<String> {
-    [
-        "-p",
-        "--input-format=stream-json",
-        "--output-format=stream-json",
-        "--verbose",
-        "--dangerously-skip-permissions",
-        "--system-prompt-snapshot=off",
-    ]
-    .map(str::to_owned)
-    .into()
+    let more = ["--dangerously-skip-permissions", "--system-prompt-snapshot=off"];
+    STREAMING.iter().chain(&more).map(|argument| (*argument).to_owned()).collect()
 }
 
 impl Invocation {
@@ -143,8 +138,7 @@ impl Invocation {
             Some(text) => json!({"subtype": "initialize", "appendSystemPrompt": text}),
             None => json!({"subtype": "initialize"}),
         }));
-        let task = line(&json!({"type": "user", "message": {"role": "user", "content": self.prompt}}));
-        LateCall { requests, task }
+        LateCall { requests, task: self.stdin() }
     }
 }
 
@@ -222,9 +216,18 @@ mod tests {
 
         assert_eq!(
             invocation.arguments(),
-            ["-p", "--output-format=stream-json", "--verbose", "--dangerously-skip-permissions"]
+            [
+                "-p",
+                "--input-format=stream-json",
+                "--output-format=stream-json",
+                "--verbose",
+                "--dangerously-skip-permissions"
+            ]
         );
-        assert_eq!(invocation.stdin(), b"-p hello");
+        assert_eq!(
+            String::from_utf8(invocation.stdin()).expect("text"),
+            "{\"type\":\"user\",\"message\":{\"role\":\"user\",\"content\":\"-p hello\"}}\n"
+        );
     }
 
     #[test]
@@ -239,7 +242,7 @@ mod tests {
         };
 
         assert_eq!(
-            invocation.arguments()[3..],
+            invocation.arguments()[4..],
             [
                 "--permission-mode=dontAsk",
                 "--allowedTools=Bash(git *),Write",

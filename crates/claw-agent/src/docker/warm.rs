@@ -103,6 +103,10 @@ impl Warm {
         self.config.count > 0
     }
 
+    pub(super) fn waiting(&self) -> usize {
+        self.with(|state| state.places.iter().filter(|place| place.is_alive()).count())
+    }
+
     /// Notes which image runs would be started from now.
     pub(super) fn image_is(&self, id: &str) {
         let changed = self.with(|state| state.image.replace(id.to_owned()).as_deref() != Some(id));
@@ -210,6 +214,10 @@ impl Warm {
         image: String,
     ) -> Duration {
         let _starting = self.starting.lock().await;
+        if !self.with(|state| state.keys(self.config).contains(&wanted.workspace)) {
+            // Forgotten while we waited.
+            return Duration::ZERO;
+        }
         match Place::start(sandbox, supply, wanted, image, &self.stop).await {
             Ok(place) => {
                 let watcher = sandbox.clone();

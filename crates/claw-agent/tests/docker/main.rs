@@ -7,3 +7,5 @@ mod hardening;
 mod lab;
 mod leaving;
 mod streams;
+mod warm;
+mod warm_lab;
