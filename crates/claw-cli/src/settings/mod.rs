@@ -25,7 +25,8 @@ pub(crate) use self::{
     layers::{Overrides, SettingsError},
     sample::sample,
     value::{
-        ByteSize, CpuLimit, Dollars, ExecutionBackend, HostNames, HttpUrl, LogFormat, Origins, PidsLimit,
+        ByteSize, CpuLimit, DiskSize, Dollars, ExecutionBackend, HostNames, HttpUrl, KeptCount, KeptDays,
+        LogFormat, MetricsAccess, Networks, Origins, PidsLimit, WarmCount,
     },
 };
 use self::{
@@ -127,18 +128,38 @@ sections! {
         host_data_dir: PathBuf, "host_data_dir", ["CLAW_HOST_DATA_DIR"], example "\"/srv/clawmachine\"";
     }
 
-    /// The containers that jobs run in. Workspaces can set their own limits.
+    /// What the server takes from those who connect.
+    http: HttpSettings in "server" {
+        /// Addresses of proxies in front of this server, as single ones or as networks. From them alone the header
+        /// `X-Forwarded-For` tells who the client is; rate limits and the audit trail go by it.
+        trusted_proxies: Networks, "server.trusted_proxies", ["CLAW_TRUSTED_PROXIES"], default "[]";
+        /// Whether session cookies are for TLS alone. Unset means: when one of `cors_origins` begins with https.
+        secure_cookies: bool, "server.secure_cookies", ["CLAW_SECURE_COOKIES"], example "true";
+        /// How many live streams (logs, events) one caller may follow at once.
+        max_streams_per_caller: NonZeroUsize, "server.max_streams_per_caller", ["CLAW_MAX_STREAMS_PER_CALLER"],
+            default "32";
+    }
+
+    /// The containers that jobs run in. Workspaces can set limits of their own, up to these.
     sandbox: SandboxSettings in "sandbox" {
         /// Image with the agent CLI.
         image: String, "sandbox.image", ["CLAW_SANDBOX_IMAGE"], default "\"claw-sandbox:latest\"";
-        /// Memory limit of one job.
+        /// Memory limit of one job, and the most that a workspace can have.
         memory: ByteSize, "sandbox.memory", ["CLAW_SANDBOX_MEMORY"], default "\"4g\"";
-        /// CPU limit of one job, in cores.
+        /// CPU limit of one job, in cores, and the most that a workspace can have.
         cpus: CpuLimit, "sandbox.cpus", ["CLAW_SANDBOX_CPUS"], default "2.0";
         /// Most processes of one job.
         pids: PidsLimit, "sandbox.pids", ["CLAW_SANDBOX_PIDS"], default "256";
-        /// Network of a job: `none` (the model is reached through a socket of its own) or `bridge`.
+        /// Network of a job: `none` (the model is reached through a socket of its own) or `bridge`. With `none` no
+        /// workspace can have another one.
         network: NetworkMode, "sandbox.network", ["CLAW_SANDBOX_NETWORK"], default "\"none\"";
+        /// Most that one job may write: its working copy and its HOME together. 0 means no limit.
+        disk: DiskSize, "sandbox.disk", ["CLAW_SANDBOX_DISK"], default "\"10g\"";
+        /// How many containers wait with the agent CLI started, so that a job begins at once. Each serves one job.
+        /// 0 starts every job's container when the job begins.
+        warm: WarmCount, "sandbox.warm", ["CLAW_SANDBOX_WARM"], default "1";
+        /// Most memory that all waiting containers hold together; one that waits takes about 160 MB.
+        warm_memory: ByteSize, "sandbox.warm_memory", ["CLAW_SANDBOX_WARM_MEMORY"], default "\"1g\"";
     }
 
     /// Jobs without a sandbox (`execution_backend = "local"`).
@@ -159,6 +180,8 @@ sections! {
         oauth_token: Secret, "model.oauth_token", ["CLAUDE_CODE_OAUTH_TOKEN"], example "\"sk-ant-oat…\"";
         /// Folder with the login of the agent CLI, used when neither a key nor a token is set.
         claude_home: PathBuf, "model.claude_home", ["CLAUDE_CONFIG_DIR"], default "\"~/.claude\"";
+        /// File with prices of your own, for models that this version does not know or that cost you something else.
+        prices: PathBuf, "model.prices", ["CLAW_MODEL_PRICES"], example "\"/etc/clawmachine/prices.toml\"";
     }
 
     /// What holds for jobs that do not say otherwise.
@@ -167,6 +190,11 @@ sections! {
         default_timeout: Duration, "jobs.default_timeout_secs", ["CLAW_DEFAULT_TIMEOUT_SECS"], default "1800";
         /// Most that a job may cost, in US dollars over all its runs; unset means no limit.
         default_max_budget: Dollars, "jobs.default_max_budget_usd", ["CLAW_DEFAULT_MAX_BUDGET_USD"], example "10.0";
+        /// Most that any job may cost, whatever it asks for, in US dollars; unset means no ceiling.
+        max_budget: Dollars, "jobs.max_budget_usd", ["CLAW_MAX_BUDGET_USD"], example "25.0";
+        /// Most that all jobs together may cost in a day (UTC), in US dollars. Beyond it no job begins until the next
+        /// day or until this is raised; unset means no limit.
+        max_cost_per_day: Dollars, "jobs.max_cost_per_day_usd", ["CLAW_MAX_COST_PER_DAY_USD"], example "100.0";
         /// How often a run that failed for a passing reason is tried again.
         max_retries: u32, "jobs.max_retries", ["CLAW_MAX_RETRIES"], default "3";
         /// Pause before the first retry, in seconds; it doubles with each further one.
@@ -175,6 +203,40 @@ sections! {
         lease: Duration, "jobs.lease_secs", ["CLAW_LEASE_SECS"], default "30";
         /// At shutdown, running jobs have so many seconds to end before they are handed back to the queue.
         shutdown_grace: Duration, "jobs.shutdown_grace_secs", ["CLAW_SHUTDOWN_GRACE_SECS"], default "10";
+    }
+
+    /// How long things are kept. What is older goes in small steps, once an hour or with `claw gc`. 0 keeps it for ever.
+    retention: RetentionSettings in "retention" {
+        /// Days that an ended job is kept, with its log and its result.
+        jobs_days: KeptDays, "retention.jobs_days", ["CLAW_RETENTION_JOBS_DAYS"], default "0";
+        /// How many ended jobs are kept, the newest ones.
+        jobs_count: KeptCount, "retention.jobs_count", ["CLAW_RETENTION_JOBS_COUNT"], default "0";
+        /// Days that the log of an ended job is kept; the job itself stays.
+        logs_days: KeptDays, "retention.logs_days", ["CLAW_RETENTION_LOGS_DAYS"], default "90";
+        /// Days that job events are kept, for clients that come back and ask what they missed.
+        events_days: KeptDays, "retention.events_days", ["CLAW_RETENTION_EVENTS_DAYS"], default "30";
+        /// Days that audit entries are kept.
+        audit_days: KeptDays, "retention.audit_days", ["CLAW_RETENTION_AUDIT_DAYS"], default "365";
+        /// Days that the entries of a workspace's timeline are kept. Its files and their history are never touched.
+        timeline_days: KeptDays, "retention.timeline_days", ["CLAW_RETENTION_TIMELINE_DAYS"], default "365";
+        /// Size of the database beyond which the oldest ended jobs go, whatever their age.
+        store_size: DiskSize, "retention.store_size", ["CLAW_RETENTION_STORE_SIZE"], default "0";
+    }
+
+    /// The disk of the data folder.
+    storage: StorageSettings in "storage" {
+        /// Bytes kept free for the jobs that run. With less, new work is refused until there is room again.
+        reserve: DiskSize, "storage.reserve", ["CLAW_STORAGE_RESERVE"], default "\"1g\"";
+    }
+
+    /// What the server tells about itself.
+    telemetry: TelemetrySettings in "telemetry" {
+        /// Who may read `/metrics`: `local` (programs on this machine, and administrators from anywhere), `on`
+        /// (everybody who reaches this server), `admin` (administrators alone) or `off`.
+        metrics: MetricsAccess, "telemetry.metrics", ["CLAW_METRICS"], default "\"local\"";
+        /// Where traces are sent: a collector that takes OTLP over HTTP. Unset sends nothing.
+        otlp_endpoint: HttpUrl, "telemetry.otlp_endpoint", ["CLAW_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"],
+            example "\"http://127.0.0.1:4318\"";
     }
 
     /// The server's own log, on standard error.
@@ -227,7 +289,16 @@ impl Settings {
         if server.admin_user.is_some() != server.admin_password.is_some() {
             return Err(SettingsError::Together("`admin_user` and `admin_password` must be set together"));
         }
+        let jobs = &settings.jobs;
+        if let (Some(default), Some(most)) = (jobs.default_max_budget, jobs.max_budget)
+            && default.0 > most.0
+        {
+            return Err(SettingsError::Together(
+                "`jobs.default_max_budget_usd` is above `jobs.max_budget_usd`",
+            ));
+        }
         settings.model.claude_home = environment.expand(&settings.model.claude_home);
+        settings.model.prices = settings.model.prices.map(|path| environment.expand(&path));
         let program = &mut settings.local.claude_program;
         if program.contains('/') {
             *program = environment.expand(Path::new(program)).to_string_lossy().into_owned();

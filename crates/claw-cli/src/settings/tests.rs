@@ -130,6 +130,12 @@ fn a_value_that_cannot_be_used_is_named_with_its_key_origin_and_what_was_expecte
             "",
             "`model.api_key` (from the variable ANTHROPIC_API_KEY) cannot be used: expected a text without line breaks",
         ),
+        (
+            &[],
+            [("CLAW_DEFAULT_MAX_BUDGET_USD", "20")],
+            "[jobs]\nmax_budget_usd = 10",
+            "`jobs.default_max_budget_usd` is above `jobs.max_budget_usd`",
+        ),
         (&[], [("CLAW_ADMIN_USER", "me")], "", "`admin_user` and `admin_password` must be set together"),
     ] {
         assert_eq!(merge(assignments, &home(pairs), text).expect_err(expected), expected);

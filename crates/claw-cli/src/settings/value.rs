@@ -1,6 +1,11 @@
 //! The types that settings can have, and how each is read from text and from TOML.
 
-use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    num::NonZeroUsize,
+    path::PathBuf,
+    time::Duration,
+};
 
 use claw_core::{NetworkMode, Secret};
 
@@ -174,6 +179,21 @@ impl Value for Dollars {
     }
 }
 
+/// Reads a whole number with a unit, such as `4g`, as bytes.
+fn bytes(text: &str) -> Option<u64> {
+    let text = text.to_ascii_lowercase();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let shift = match &text[digits..] {
+        "" | "b" => 0,
+        "k" | "kb" | "kib" => 10,
+        "m" | "mb" | "mib" => 20,
+        "g" | "gb" | "gib" => 30,
+        "t" | "tb" | "tib" => 40,
+        _ => return None,
+    };
+    text[..digits].parse::<u64>().ok()?.checked_mul(1 << shift)
+}
+
 /// A size of memory in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ByteSize(pub(crate) u64);
@@ -182,17 +202,148 @@ impl Value for ByteSize {
     const EXPECTED: &'static str = "a size from 64m to 1024g, such as `4g` or `512m`";
 
     fn from_text(text: &str) -> Option<Self> {
-        let text = text.to_ascii_lowercase();
-        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-        let shift = match &text[digits..] {
-            "" | "b" => 0,
-            "k" | "kb" | "kib" => 10,
-            "m" | "mb" | "mib" => 20,
-            "g" | "gb" | "gib" => 30,
-            _ => return None,
-        };
-        let bytes = text[..digits].parse::<u64>().ok()?.checked_mul(1 << shift)?;
-        (64 << 20..=1024 << 30).contains(&bytes).then_some(Self(bytes))
+        bytes(text).filter(|bytes| (64 << 20..=1024 << 30).contains(bytes)).map(Self)
+    }
+}
+
+/// A size on disk in bytes; 0 means that there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DiskSize(u64);
+
+impl DiskSize {
+    fn new(bytes: u64) -> Option<Self> {
+        // A few bytes are a forgotten unit.
+        (bytes == 0 || (1 << 20..=1 << 50).contains(&bytes)).then_some(Self(bytes))
+    }
+
+    /// Returns the size in bytes, 0 for none.
+    pub(crate) fn bytes(self) -> u64 {
+        self.0
+    }
+
+    /// Returns the size in bytes if there is one.
+    pub(crate) fn limit(self) -> Option<u64> {
+        (self.0 > 0).then_some(self.0)
+    }
+}
+
+impl Value for DiskSize {
+    const EXPECTED: &'static str = "0, or a size from 1m to 1024t, such as `10g` or `500m`";
+
+    fn from_text(text: &str) -> Option<Self> {
+        bytes(text).and_then(Self::new)
+    }
+
+    fn from_toml(value: &toml::Value) -> Option<Self> {
+        match value {
+            toml::Value::String(text) => Self::from_text(text),
+            other => integer(other).and_then(Self::new),
+        }
+    }
+}
+
+/// How many days something is kept; 0 for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct KeptDays(u32);
+
+impl KeptDays {
+    /// Returns after how many days it goes.
+    pub(crate) fn limit(self) -> Option<u32> {
+        (self.0 > 0).then_some(self.0)
+    }
+}
+
+impl Value for KeptDays {
+    const EXPECTED: &'static str = "a whole number of days from 0 (for ever) to 36500";
+
+    fn from_text(text: &str) -> Option<Self> {
+        text.parse().ok().filter(|days| *days <= 36_500).map(Self)
+    }
+
+    fn from_toml(value: &toml::Value) -> Option<Self> {
+        integer(value).filter(|days| *days <= 36_500).map(Self)
+    }
+}
+
+/// How many of something are kept; 0 for all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct KeptCount(u64);
+
+impl KeptCount {
+    /// Returns beyond how many the oldest go.
+    pub(crate) fn limit(self) -> Option<u64> {
+        (self.0 > 0).then_some(self.0)
+    }
+}
+
+impl Value for KeptCount {
+    const EXPECTED: &'static str = "a whole number, 0 for all";
+
+    fn from_text(text: &str) -> Option<Self> {
+        text.parse().ok().map(Self)
+    }
+
+    fn from_toml(value: &toml::Value) -> Option<Self> {
+        integer(value).map(Self)
+    }
+}
+
+/// How many containers wait for jobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct WarmCount(pub(crate) usize);
+
+impl Value for WarmCount {
+    const EXPECTED: &'static str = "a whole number from 0 to 64";
+
+    fn from_text(text: &str) -> Option<Self> {
+        text.parse().ok().filter(|count| *count <= 64).map(Self)
+    }
+
+    fn from_toml(value: &toml::Value) -> Option<Self> {
+        integer(value).filter(|count| *count <= 64).map(Self)
+    }
+}
+
+impl Value for bool {
+    const EXPECTED: &'static str = "`true` or `false`";
+
+    fn from_text(text: &str) -> Option<Self> {
+        match text {
+            "true" | "1" => Some(true),
+            "false" | "0" => Some(false),
+            _ => None,
+        }
+    }
+
+    fn from_toml(value: &toml::Value) -> Option<Self> {
+        value.as_bool()
+    }
+}
+
+/// Who may read the metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MetricsAccess {
+    /// Programs on this machine, and administrators.
+    Local,
+    /// Everybody.
+    On,
+    /// Administrators.
+    Admin,
+    /// Nobody.
+    Off,
+}
+
+impl Value for MetricsAccess {
+    const EXPECTED: &'static str = "`local`, `on`, `admin` or `off`";
+
+    fn from_text(text: &str) -> Option<Self> {
+        match text {
+            "local" => Some(Self::Local),
+            "on" => Some(Self::On),
+            "admin" => Some(Self::Admin),
+            "off" => Some(Self::Off),
+            _ => None,
+        }
     }
 }
 
@@ -326,6 +477,43 @@ impl Value for HostNames {
     }
 }
 
+/// Addresses and networks, such as `10.0.0.0/8`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Networks(pub(crate) Vec<(IpAddr, u8)>);
+
+impl Networks {
+    fn new(items: Vec<String>) -> Option<Self> {
+        items.iter().map(|item| network(item)).collect::<Option<_>>().map(Self)
+    }
+}
+
+fn network(text: &str) -> Option<(IpAddr, u8)> {
+    let (address, length) = match text.split_once('/') {
+        Some((address, length)) => (address, Some(length)),
+        None => (text, None),
+    };
+    let address: IpAddr = address.parse().ok()?;
+    let longest = if address.is_ipv4() { 32 } else { 128 };
+    let length = match length {
+        // Everybody is no proxy.
+        Some(length) => length.parse().ok().filter(|length| (1..=longest).contains(length))?,
+        None => longest,
+    };
+    Some((address, length))
+}
+
+impl Value for Networks {
+    const EXPECTED: &'static str = "IP addresses or networks such as `10.0.0.1` or `fd00::/8`";
+
+    fn from_text(text: &str) -> Option<Self> {
+        Self::new(split(text))
+    }
+
+    fn from_toml(value: &toml::Value) -> Option<Self> {
+        list(value).and_then(Self::new)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -345,6 +533,33 @@ mod tests {
             ("99999999999999999999g", None),
         ] {
             assert_eq!(ByteSize::from_text(text).map(|size| size.0), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_size_on_disk_may_be_none_and_a_forgotten_unit_is_refused() {
+        for (text, expected) in [("0", Some(0)), ("10g", Some(10 << 30)), ("2t", Some(2 << 40)), ("10", None)]
+        {
+            assert_eq!(DiskSize::from_text(text).map(DiskSize::bytes), expected, "{text}");
+        }
+        assert_eq!(DiskSize::from_toml(&toml::Value::Integer(0)).and_then(DiskSize::limit), None);
+    }
+
+    #[test]
+    fn what_is_kept_for_ever_has_no_limit() {
+        assert_eq!(KeptDays::from_text("0").map(KeptDays::limit), Some(None));
+        assert_eq!(KeptDays::from_text("7").map(KeptDays::limit), Some(Some(7)));
+        assert_eq!(KeptDays::from_text("-1"), None);
+        assert_eq!(KeptCount::from_toml(&toml::Value::Integer(5)).map(KeptCount::limit), Some(Some(5)));
+    }
+
+    #[test]
+    fn networks_have_a_length_that_fits_their_kind() {
+        let address = |text: &str| text.parse::<IpAddr>().expect(text);
+        let networks = Networks::from_text("10.0.0.0/8, ::1").expect("two").0;
+        assert_eq!(networks, [(address("10.0.0.0"), 8), (address("::1"), 128)]);
+        for text in ["proxy.example.org", "10.0.0.0/33", "10.0.0.0/-1", "0.0.0.0/0", "10.0.0/8"] {
+            assert_eq!(Networks::from_text(text), None, "{text}");
         }
     }
 
