@@ -1,6 +1,6 @@
 //! Who may do what: scopes, actors and the gate's decision.
 
-use std::{collections::BTreeSet, fmt, str::FromStr};
+use std::{collections::BTreeSet, fmt, net::IpAddr, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
@@ -160,6 +160,17 @@ pub struct Actor {
     pub label: String,
     /// What they may do.
     pub scopes: BTreeSet<Scope>,
+    /// Where the request came from, for the audit trail. Decides about nothing.
+    pub origin: Origin,
+}
+
+/// Where a request came from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// Address of the client; `None` for what the house does by itself.
+    pub client: Option<IpAddr>,
+    /// The request, as answers name it.
+    pub request: Option<String>,
 }
 
 impl Actor {
@@ -169,7 +180,18 @@ impl Actor {
         label: impl Into<String>,
         scopes: impl IntoIterator<Item = Scope>,
     ) -> Self {
-        Self { principal, label: label.into(), scopes: scopes.into_iter().collect() }
+        Self {
+            principal,
+            label: label.into(),
+            scopes: scopes.into_iter().collect(),
+            origin: Origin::default(),
+        }
+    }
+
+    /// Returns the actor as they came from there.
+    #[must_use]
+    pub fn coming_from(self, origin: Origin) -> Self {
+        Self { origin, ..self }
     }
 
     /// Returns the actor for work that the house does by itself.
@@ -202,7 +224,7 @@ impl Actor {
 }
 
 macro_rules! actions {
-    ($($(#[$doc:meta])* $variant:ident => $scope:expr;)*) => {
+    ($($(#[$doc:meta])* $variant:ident = $verb:literal => $scope:expr;)*) => {
         /// One operation of the application, as the gate knows it.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Action { $($(#[$doc])* $variant,)* }
@@ -212,31 +234,44 @@ macro_rules! actions {
             pub fn scope(self) -> Option<Scope> {
                 match self { $(Self::$variant => $scope,)* }
             }
+
+            /// Returns the operation's name in the audit trail, where no more exact one is at hand.
+            pub fn verb(self) -> &'static str {
+                match self { $(Self::$variant => $verb,)* }
+            }
         }
     };
 }
 
 actions! {
     /// See jobs, their logs and results.
-    JobsRead => Some(Scope::JobsRead);
+    JobsRead = "job.read" => Some(Scope::JobsRead);
     /// Submit, cancel and delete jobs.
-    JobsWrite => Some(Scope::JobsWrite);
+    JobsWrite = "job.write" => Some(Scope::JobsWrite);
     /// See workspaces, their files and history.
-    WorkspacesRead => Some(Scope::WorkspacesRead);
+    WorkspacesRead = "workspace.read" => Some(Scope::WorkspacesRead);
     /// Create, change and delete workspaces and their files.
-    WorkspacesWrite => Some(Scope::WorkspacesWrite);
+    WorkspacesWrite = "workspace.write" => Some(Scope::WorkspacesWrite);
     /// List, create, change and revoke API keys of others.
-    KeysManage => Some(Scope::KeysWrite);
+    KeysManage = "key.manage" => Some(Scope::KeysWrite);
     /// See or lower one's own key.
-    OwnKey => None;
+    OwnKey = "key.own" => None;
     /// See the state of the installation.
-    StatusRead => None;
+    StatusRead = "status.read" => None;
     /// See settings; secret ones stay hidden.
-    ConfigRead => Some(Scope::Admin);
+    ConfigRead = "setting.read" => Some(Scope::Admin);
     /// Change settings.
-    ConfigWrite => Some(Scope::Admin);
+    ConfigWrite = "setting.write" => Some(Scope::Admin);
     /// List, create and delete people's accounts.
-    UsersManage => Some(Scope::Admin);
+    UsersManage = "user.manage" => Some(Scope::Admin);
+    /// Change one's own password, see and end one's own sessions.
+    OwnAccount = "user.own" => None;
+    /// See, export and verify the audit trail.
+    AuditRead = "audit.read" => Some(Scope::Admin);
+    /// Remove what is old.
+    Maintain = "maintenance" => Some(Scope::Admin);
+    /// See what was spent: one's own, or everyone's as an administrator.
+    SpendingRead = "spending.read" => Some(Scope::JobsRead);
 }
 
 /// What an operation touches.

@@ -69,6 +69,10 @@ uuid_id!(
     JobId, "job"
 );
 uuid_id!(
+    /// Identifies one deed in the audit trail.
+    DeedId, "deed"
+);
+uuid_id!(
     /// Identifies one workspace.
     WorkspaceId, "workspace"
 );

@@ -12,6 +12,7 @@
 //! ```
 
 mod access;
+mod audit;
 mod clock;
 mod error;
 mod event;
@@ -24,12 +25,13 @@ mod usage;
 mod workspace;
 
 pub use access::{
-    Action, Actor, Decision, Principal, Resource, Role, Scope, UnknownScope, decide, expand_scopes,
+    Action, Actor, Decision, Origin, Principal, Resource, Role, Scope, UnknownScope, decide, expand_scopes,
 };
+pub use audit::{AuditAct, AuditEnd, AuditOutcome, AuditRecord, MAX_AUDIT_TEXT};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{Coded, ErrorCode};
 pub use event::JobEvent;
-pub use id::{JobId, KeyId, ParseIdError, WorkerId, WorkspaceId};
+pub use id::{DeedId, JobId, KeyId, ParseIdError, WorkerId, WorkspaceId};
 pub use job::{
     ClaimedJob, FailureKind, IllegalTransition, Job, JobOutcome, JobResult, JobSource, JobSpec, JobState,
     JobStatus, Lease, OutputDest, Priority, RunUsage, SpecError, Transition,

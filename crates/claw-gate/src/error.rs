@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf, time::Duration};
 
-use claw_core::{Coded, ErrorCode, KeyId, Role, Scope, UnknownScope};
+use claw_core::{Coded, ErrorCode, KeyId, Role, Scope, UnknownScope, Usd};
 use claw_store::StoreError;
 
 use crate::{RetryAfter, password, people, token};
@@ -37,6 +37,9 @@ pub enum GateError {
     /// The scope was to be given by someone who does not hold it.
     #[error("scope `{0}` cannot be granted by a credential that does not hold it")]
     ScopeEscalation(Scope),
+    /// A wider limit on what jobs may cost was to be given than the giver has.
+    #[error("your own key may spend {0} a day: it cannot give more, nor no limit")]
+    CapEscalation(Usd),
     /// A scope name that does not exist.
     #[error(transparent)]
     UnknownScope(#[from] UnknownScope),
@@ -152,7 +155,7 @@ impl Coded for GateError {
             Self::ScopeMissing(_) => ErrorCode::ScopeRequired,
             Self::AdminRequired => ErrorCode::AdminRequired,
             Self::NotTheirs => ErrorCode::RouteNotFound,
-            Self::ScopeEscalation(_) => ErrorCode::ScopeEscalation,
+            Self::ScopeEscalation(_) | Self::CapEscalation(_) => ErrorCode::ScopeEscalation,
             Self::UnknownScope(_) => ErrorCode::UnknownScope,
             Self::ScopesRequired => ErrorCode::ScopesRequired,
             Self::InvalidRole { .. } => ErrorCode::InvalidRole,

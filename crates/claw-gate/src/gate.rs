@@ -10,12 +10,14 @@ use std::{
 };
 
 use claw_core::{
-    Action, Actor, Clock, Decision, Principal, Resource, Role, Scope, Secret, Timestamp, decide,
+    Action, Actor, AuditAct, Clock, Coded as _, Decision, Principal, Resource, Role, Scope, Secret,
+    Timestamp, decide,
 };
-use claw_store::Documents;
+use claw_store::Store;
 
 use crate::{
-    GateError,
+    AuditTrail, GateError,
+    audit::act,
     keys::{KeyRecord, LastUsed},
     limit::Limits,
     password::Passwords,
@@ -54,6 +56,7 @@ pub struct Gate {
 }
 
 pub(crate) struct Inner {
+    pub(crate) audit: AuditTrail,
     pub(crate) records: Records,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) started_at: Timestamp,
@@ -71,18 +74,15 @@ pub(crate) struct Inner {
 }
 
 impl Gate {
-    /// Returns a gate over the documents. [`Gate::start`] comes next.
+    /// Returns a gate over the store. [`Gate::start`] comes next.
     ///
     /// # Errors
     ///
     /// [`GateError::WeakApiToken`] if the installation's token is too short to be one.
-    pub fn new(
-        config: GateConfig,
-        documents: Arc<dyn Documents>,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Self, GateError> {
+    pub fn new(config: GateConfig, store: Store, clock: Arc<dyn Clock>) -> Result<Self, GateError> {
         let inner = Inner {
-            records: Records::new(documents),
+            audit: AuditTrail::new(store.streams, Arc::clone(&clock)),
+            records: Records::new(store.documents),
             started_at: whole_seconds(clock.now()),
             api_token: config.api_token.as_ref().map(token::check_api_token).transpose()?,
             setup_token: SetupToken::in_folder(&config.data_dir),
@@ -137,11 +137,36 @@ impl Gate {
     ///
     /// [`GateError::ScopeMissing`]; [`GateError::NotTheirs`], which callers turn into their own "does not exist".
     pub fn permit(&self, actor: &Actor, action: Action, resource: &Resource) -> Result<(), GateError> {
-        match decide(actor, action, resource) {
-            Decision::Allow => Ok(()),
-            Decision::ScopeMissing(scope) => Err(denied(actor, action, GateError::ScopeMissing(scope))),
-            Decision::NotTheirs => Err(denied(actor, action, GateError::NotTheirs)),
-        }
+        self.permit_for(actor, action, resource, action.verb(), "")
+    }
+
+    /// Like [`Gate::permit`], with the words for the audit trail.
+    pub(crate) fn permit_for(
+        &self,
+        actor: &Actor,
+        action: Action,
+        resource: &Resource,
+        verb: &str,
+        target: &str,
+    ) -> Result<(), GateError> {
+        let error = match decide(actor, action, resource) {
+            Decision::Allow => return Ok(()),
+            Decision::ScopeMissing(scope) => GateError::ScopeMissing(scope),
+            Decision::NotTheirs => GateError::NotTheirs,
+        };
+        Err(self.denied(actor, verb, target, error))
+    }
+
+    /// Notes a denial. The one place that sees them all.
+    pub(crate) fn denied(&self, actor: &Actor, verb: &str, target: &str, error: GateError) -> GateError {
+        tracing::info!(principal = %actor.principal, verb, reason = %error, "denied");
+        self.audit().denied(act(actor, verb, target.to_owned(), None), error.code().as_str());
+        error
+    }
+
+    /// Returns the audit trail.
+    pub fn audit(&self) -> &AuditTrail {
+        &self.inner.audit
     }
 
     /// Like [`Gate::permit`] for what only administrators do: a key must have the role as well as the scope, so that
@@ -161,7 +186,11 @@ impl Gate {
             }
             Principal::Token | Principal::System => true,
         };
-        if administrator { Ok(()) } else { Err(denied(actor, action, GateError::AdminRequired)) }
+        if administrator {
+            Ok(())
+        } else {
+            Err(self.denied(actor, action.verb(), "", GateError::AdminRequired))
+        }
     }
 
     /// Returns the error for a wrong credential, or for one too many of them.
@@ -169,6 +198,12 @@ impl Gate {
         match self.inner.limits.wrong_credential(client) {
             Ok(()) => {
                 tracing::warn!(%client, reason = %error, "a credential was refused");
+                let act = AuditAct {
+                    verb: "auth.enter".to_owned(),
+                    client: Some(client.to_string()),
+                    ..AuditAct::default()
+                };
+                self.audit().denied(act, error.code().as_str());
                 error
             }
             // Not logged: the log must not grow with what a stranger sends.
@@ -201,12 +236,6 @@ impl Gate {
     pub(crate) fn now(&self) -> Timestamp {
         whole_seconds(self.inner.clock.now())
     }
-}
-
-/// Notes a denial. The one place that sees them all.
-fn denied(actor: &Actor, action: Action, error: GateError) -> GateError {
-    tracing::info!(principal = %actor.principal, ?action, reason = %error, "denied");
-    error
 }
 
 /// Cuts to whole seconds: what clients see of keys and users has no fractions.

@@ -6,12 +6,15 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use claw_core::{Action, Actor, KeyId, Principal, Resource, Role, Scope, Secret, Timestamp, expand_scopes};
+use claw_core::{
+    Action, Actor, KeyId, Principal, Resource, Role, Scope, Secret, Timestamp, Usd, expand_scopes,
+};
 use claw_store::{Precondition, StoreError};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Credential, Gate, GateError,
+    Credential, EffectPlace, Gate, GateError,
+    audit::act,
     people::UserRecord,
     records::{Record, Stored},
     token::{self, TokenHash},
@@ -40,6 +43,32 @@ pub struct KeyMeta {
     pub created_at: Timestamp,
     /// When it was last used; the creation time if never.
     pub last_used_at: Timestamp,
+    /// Most that its jobs may cost on one day (UTC); `None`: no limit of its own.
+    pub max_usd_per_day: Option<Usd>,
+}
+
+/// A key to make.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewKey {
+    /// A name for people; the role's name if empty.
+    pub label: String,
+    /// What it may do.
+    pub scopes: BTreeSet<Scope>,
+    /// `admin` or `agent`.
+    pub role: Role,
+    /// Most that its jobs may cost on one day (UTC).
+    pub max_usd_per_day: Option<Usd>,
+}
+
+/// What to change about a key; what is `None` stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyChange {
+    /// Another name.
+    pub label: Option<String>,
+    /// Other scopes.
+    pub scopes: Option<BTreeSet<Scope>>,
+    /// Another limit, or `Some(None)` for none.
+    pub max_usd_per_day: Option<Option<Usd>>,
 }
 
 /// Reads scope names as clients send them.
@@ -63,6 +92,8 @@ pub(crate) struct KeyRecord {
     pub(crate) scopes: BTreeSet<Scope>,
     pub(crate) created_at: Timestamp,
     pub(crate) last_used_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) max_usd_per_day: Option<Usd>,
 }
 
 impl Record for KeyRecord {
@@ -138,20 +169,24 @@ impl Gate {
     /// # Errors
     ///
     /// [`GateError::ScopeMissing`] without `keys:write`; [`GateError::AdminRequired`]; [`GateError::ScopeEscalation`]
-    /// for a scope that `actor` does not hold; [`GateError::ScopesRequired`]; [`GateError::InvalidRole`];
-    /// [`GateError::InvalidLabel`].
-    pub async fn create_key(
-        &self,
-        actor: &Actor,
-        label: &str,
-        scopes: BTreeSet<Scope>,
-        role: Role,
-    ) -> Result<(Secret, KeyMeta), GateError> {
+    /// for a scope that `actor` does not hold; [`GateError::CapEscalation`]; [`GateError::ScopesRequired`];
+    /// [`GateError::InvalidRole`]; [`GateError::InvalidLabel`].
+    pub async fn create_key(&self, actor: &Actor, new: NewKey) -> Result<(Secret, KeyMeta), GateError> {
         self.permit_administrator(actor, Action::KeysManage).await?;
-        let (key, record) = self.new_key(label, scopes, role)?;
-        require_held(actor, &record.scopes)?;
-        self.store_new_key(&key, &record).await?;
-        tracing::info!(key.id = %record.id, role = role.as_str(), by = %actor.principal, "a key was made");
+        let (key, record) = self.new_key(&new.label, new.scopes, new.role)?;
+        let record = KeyRecord { max_usd_per_day: new.max_usd_per_day, ..record };
+        let detail = serde_json::json!({
+            "label": record.label, "role": record.role, "scopes": record.scopes,
+            "max_usd_per_day": record.max_usd_per_day.map(Usd::dollars),
+        });
+        let deed = act(actor, "key.create", target(record.id), Some(detail));
+        self.record(deed, EffectPlace::Store, async {
+            self.require_held(actor, &record.scopes)?;
+            self.require_cap(actor, record.max_usd_per_day).await?;
+            self.store_new_key(&key, &record).await
+        })
+        .await?;
+        tracing::info!(key.id = %record.id, role = record.role.as_str(), by = %actor.principal, "a key was made");
         Ok((key, self.meta(&record)))
     }
 
@@ -166,7 +201,7 @@ impl Gate {
         Ok(keys.iter().map(|key| self.meta(&key.record)).collect())
     }
 
-    /// Changes a key's label or scopes, up or down, with effect on its next request.
+    /// Changes a key's label, scopes or limit, up or down, with effect on its next request.
     ///
     /// # Errors
     ///
@@ -176,24 +211,37 @@ impl Gate {
         &self,
         actor: &Actor,
         id: KeyId,
-        label: Option<&str>,
-        scopes: Option<BTreeSet<Scope>>,
+        change: KeyChange,
     ) -> Result<KeyMeta, GateError> {
         self.permit_administrator(actor, Action::KeysManage).await?;
-        if let Some(scopes) = &scopes {
+        if let Some(scopes) = &change.scopes {
             require_scopes(scopes)?;
         }
+        let detail = serde_json::json!({
+            "label": change.label, "scopes": change.scopes,
+            "max_usd_per_day": change.max_usd_per_day.map(|cap| cap.map(Usd::dollars)),
+        });
+        let deed = act(actor, "key.change", target(id), Some(detail));
         let record = self
-            .change_key(id, GateError::KeyNotFound(id), |record| {
-                if let Some(label) = label {
-                    record.label = clean_label(label, record.role)?;
+            .record(deed, EffectPlace::Store, async {
+                if let Some(cap) = change.max_usd_per_day {
+                    self.require_cap(actor, cap).await?;
                 }
-                if let Some(scopes) = &scopes {
-                    // What the key has it may keep; what is added must be the actor's to give.
-                    require_held(actor, scopes.difference(&record.scopes))?;
-                    record.scopes.clone_from(scopes);
-                }
-                Ok(())
+                self.change_key(id, GateError::KeyNotFound(id), |record| {
+                    if let Some(label) = &change.label {
+                        record.label = clean_label(label, record.role)?;
+                    }
+                    if let Some(scopes) = &change.scopes {
+                        // What the key has it may keep; what is added must be the actor's to give.
+                        self.require_held(actor, scopes.difference(&record.scopes))?;
+                        record.scopes.clone_from(scopes);
+                    }
+                    if let Some(cap) = change.max_usd_per_day {
+                        record.max_usd_per_day = cap;
+                    }
+                    Ok(())
+                })
+                .await
             })
             .await?;
         tracing::info!(key.id = %id, by = %actor.principal, "a key was changed");
@@ -208,6 +256,13 @@ impl Gate {
     /// [`GateError::CannotRevokeSelf`]; [`GateError::UnknownKeyToRevoke`]; [`GateError::LastWayIn`].
     pub async fn revoke_key(&self, actor: &Actor, id: KeyId) -> Result<(), GateError> {
         self.permit_administrator(actor, Action::KeysManage).await?;
+        let deed = act(actor, "key.revoke", target(id), None);
+        self.record(deed, EffectPlace::Store, self.revoke(actor, id)).await?;
+        tracing::info!(key.id = %id, by = %actor.principal, "a key was revoked");
+        Ok(())
+    }
+
+    async fn revoke(&self, actor: &Actor, id: KeyId) -> Result<(), GateError> {
         if actor.principal == Principal::Key(id.to_string()) {
             return Err(GateError::CannotRevokeSelf);
         }
@@ -220,8 +275,30 @@ impl Gate {
             return Err(GateError::UnknownKeyToRevoke(id));
         }
         self.inner.last_used.forget(id);
-        tracing::info!(key.id = %id, by = %actor.principal, "a key was revoked");
         Ok(())
+    }
+
+    /// Returns the most that the jobs of each owner may cost on one day, for those who have such a limit.
+    ///
+    /// # Errors
+    ///
+    /// [`GateError::Store`] if the store does not answer.
+    pub async fn day_caps(&self) -> Result<HashMap<String, Usd>, GateError> {
+        let keys = self.inner.records.all::<KeyRecord>().await?;
+        let cap = |key: Stored<KeyRecord>| Some((owner_of(key.record.id), key.record.max_usd_per_day?));
+        Ok(keys.into_iter().filter_map(cap).collect())
+    }
+
+    /// Fails if a limit is to be given that is wider than the actor's own.
+    async fn require_cap(&self, actor: &Actor, cap: Option<Usd>) -> Result<(), GateError> {
+        if !matches!(actor.principal, Principal::Key(_)) {
+            return Ok(());
+        }
+        let key = self.inner.records.first_of::<KeyRecord>(actor.owner()).await?;
+        match key.ok_or(GateError::InvalidKey)?.record.max_usd_per_day {
+            Some(own) if cap.is_none_or(|cap| cap > own) => Err(GateError::CapEscalation(own)),
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Returns the caller's own key. People and the installation's token get the same description of themselves, so
@@ -245,6 +322,7 @@ impl Gate {
             Principal::Token | Principal::System => (Role::Admin, self.inner.started_at, self.now()),
         };
         Ok(KeyMeta {
+            max_usd_per_day: None,
             id: actor.owner(),
             key_prefix: String::new(),
             label: actor.label.clone(),
@@ -271,14 +349,15 @@ impl Gate {
         let Principal::Key(id) = &actor.principal else { return Err(GateError::NoOwnKey) };
         let id = id.parse::<KeyId>().map_err(|_not_ours| GateError::InvalidKey)?;
         require_scopes(&scopes)?;
-        let record = self
-            .change_key(id, GateError::InvalidKey, |record| {
-                // Against what the key holds now, which may be less than when the request began.
-                require_held(&record.actor(), &scopes)?;
-                record.scopes.clone_from(&scopes);
-                Ok(())
-            })
-            .await?;
+        let detail = serde_json::json!({ "scopes": scopes });
+        let deed = act(actor, "key.lower", target(id), Some(detail));
+        let change = self.change_key(id, GateError::InvalidKey, |record| {
+            // Against what the key holds now, which may be less than when the request began.
+            self.require_held(&record.actor(), &scopes)?;
+            record.scopes.clone_from(&scopes);
+            Ok(())
+        });
+        let record = self.record(deed, EffectPlace::Store, change).await?;
         tracing::info!(key.id = %id, "a key lowered its own scopes");
         Ok(self.meta(&record))
     }
@@ -337,6 +416,7 @@ impl Gate {
             scopes,
             created_at: now,
             last_used_at: now,
+            max_usd_per_day: None,
         };
         Ok((key, record))
     }
@@ -356,7 +436,7 @@ impl Gate {
         &self,
         id: KeyId,
         missing: GateError,
-        change: impl Fn(&mut KeyRecord) -> Result<(), GateError>,
+        change: impl Fn(&mut KeyRecord) -> Result<(), GateError> + Send,
     ) -> Result<KeyRecord, GateError> {
         let _one_at_a_time = self.inner.ways_in.lock().await;
         for _ in 0..CHANGE_ATTEMPTS {
@@ -386,23 +466,33 @@ impl Gate {
             scopes: expand_scopes(&record.scopes),
             created_at: record.created_at,
             last_used_at: noted.map_or(record.last_used_at, |noted| noted.max(record.last_used_at)),
+            max_usd_per_day: record.max_usd_per_day,
         }
     }
+
+    /// Nobody grants what they do not hold.
+    fn require_held<'a>(
+        &self,
+        actor: &Actor,
+        scopes: impl IntoIterator<Item = &'a Scope>,
+    ) -> Result<(), GateError> {
+        match scopes.into_iter().find(|scope| !actor.holds(**scope)) {
+            Some(scope) => {
+                tracing::info!(principal = %actor.principal, %scope, "denied: a scope was to be granted that is not held");
+                Err(GateError::ScopeEscalation(*scope))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// Names a key in the audit trail.
+fn target(id: KeyId) -> String {
+    format!("key:{id}")
 }
 
 fn require_scopes(scopes: &BTreeSet<Scope>) -> Result<(), GateError> {
     if scopes.is_empty() { Err(GateError::ScopesRequired) } else { Ok(()) }
-}
-
-/// Nobody grants what they do not hold.
-fn require_held<'a>(actor: &Actor, scopes: impl IntoIterator<Item = &'a Scope>) -> Result<(), GateError> {
-    match scopes.into_iter().find(|scope| !actor.holds(**scope)) {
-        Some(scope) => {
-            tracing::info!(principal = %actor.principal, %scope, "denied: a scope was to be granted that is not held");
-            Err(GateError::ScopeEscalation(*scope))
-        }
-        None => Ok(()),
-    }
 }
 
 /// Checks a label; an empty one becomes the role's name.

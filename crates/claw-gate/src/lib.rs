@@ -15,14 +15,14 @@
 //! This crate knows no HTTP: headers, cookies and status codes are the server's.
 //!
 //! ```no_run
-//! # async fn demo(documents: std::sync::Arc<dyn claw_store::Documents>) -> Result<(), claw_gate::GateError> {
+//! # async fn demo(store: claw_store::Store) -> Result<(), claw_gate::GateError> {
 //! use std::{net::Ipv4Addr, sync::Arc};
 //!
 //! use claw_core::{Action, Resource, Secret, SystemClock};
 //! use claw_gate::{Credential, Gate, GateConfig, SetupState};
 //!
 //! let config = GateConfig { api_token: None, data_dir: "/var/lib/claw".into() };
-//! let gate = Gate::new(config, documents, Arc::new(SystemClock))?;
+//! let gate = Gate::new(config, store, Arc::new(SystemClock))?;
 //! if let SetupState::Required { token } = gate.start(None).await? {
 //!     println!("finish set-up with {}", token.expose());
 //! }
@@ -34,6 +34,7 @@
 //! # }
 //! ```
 
+mod audit;
 mod error;
 mod gate;
 mod housekeeping;
@@ -48,9 +49,13 @@ mod setup_token;
 mod token;
 mod ways_in;
 
+pub use audit::{
+    AuditFilter, AuditPage, AuditResult, AuditTrail, AuditView, Deed, EffectPlace, ExportError, Verification,
+    verify_export,
+};
 pub use error::GateError;
 pub use gate::{Credential, Gate, GateConfig};
-pub use keys::{KeyMeta, parse_scopes};
+pub use keys::{KeyChange, KeyMeta, NewKey, parse_scopes};
 pub use limit::{FailureLimiter, RetryAfter};
 pub use people::UserView;
 pub use sessions::SESSION_TTL;

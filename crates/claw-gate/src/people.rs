@@ -5,7 +5,8 @@ use claw_store::{Precondition, StoreError};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Gate, GateError,
+    EffectPlace, Gate, GateError,
+    audit::act,
     password::PasswordDigest,
     records::{Record, Stored},
     token,
@@ -79,6 +80,11 @@ impl UserRecord {
         PasswordDigest::from_stored(self.password_hash.clone())
     }
 
+    /// Names the account in the audit trail.
+    pub(crate) fn target(&self) -> String {
+        owner_of(&self.username)
+    }
+
     pub(crate) fn view(&self) -> UserView {
         UserView { username: self.username.clone(), role: self.role }
     }
@@ -118,7 +124,8 @@ impl Gate {
     ) -> Result<UserView, GateError> {
         self.permit_administrator(actor, Action::UsersManage).await?;
         let user = self.new_user(username, password, role).await?;
-        self.store_new_user(&user).await?;
+        let deed = act(actor, "user.create", user.target(), Some(serde_json::json!({ "role": role })));
+        self.record(deed, EffectPlace::Store, self.store_new_user(&user)).await?;
         tracing::info!(user.name = username, role = role.as_str(), by = %actor.principal, "a user was made");
         Ok(user.view())
     }
@@ -142,6 +149,11 @@ impl Gate {
     /// [`GateError::CannotDeleteSelf`]; [`GateError::UserNotFound`]; [`GateError::LastWayIn`].
     pub async fn delete_user(&self, actor: &Actor, username: &str) -> Result<(), GateError> {
         self.permit_administrator(actor, Action::UsersManage).await?;
+        let deed = act(actor, "user.delete", owner_of(username), None);
+        self.record(deed, EffectPlace::Store, self.remove_user(actor, username)).await
+    }
+
+    async fn remove_user(&self, actor: &Actor, username: &str) -> Result<(), GateError> {
         if actor.principal == Principal::User(username.to_owned()) {
             return Err(GateError::CannotDeleteSelf);
         }

@@ -2,12 +2,14 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use claw_core::{Actor, Secret, Timestamp};
+use claw_core::{Actor, Coded as _, Origin, Secret, Timestamp};
 use claw_store::{Precondition, StoreError};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Gate, GateError, UserView, password,
+    EffectPlace, Gate, GateError, UserView,
+    audit::{act, anonymous},
+    password,
     people::{self, UserRecord},
     records::{Record, Stored},
     token::{self, TokenHash},
@@ -68,11 +70,19 @@ impl Gate {
         let right = self.inner.passwords.verify(password, digest).await?;
         let Some(user) = user.filter(|_| right) else {
             tracing::warn!(%client, "a sign-in failed");
+            // The name is not noted: people type their password there by mistake.
+            self.audit().denied(anonymous("auth.login", client), GateError::InvalidLogin.code().as_str());
             return Err(GateError::InvalidLogin);
         };
         attempt.succeeded();
-        self.make_room_for_session(&user).await?;
-        let cookie = self.new_session(&user).await?;
+        let actor = user.actor().coming_from(Origin { client: Some(client), request: None });
+        let deed = act(&actor, "auth.login", user.target(), None);
+        let cookie = self
+            .record(deed, EffectPlace::Store, async {
+                self.make_room_for_session(&user).await?;
+                self.new_session(&user).await
+            })
+            .await?;
         Ok((cookie, user.view()))
     }
 

@@ -6,7 +6,10 @@ use claw_core::{Role, Scope, Secret, Timestamp};
 use claw_store::{Precondition, StoreError};
 use serde::{Deserialize, Serialize};
 
-use crate::{Gate, GateError, KeyMeta, UserView, keys::KeyRecord, people::UserRecord, records::Record};
+use crate::{
+    EffectPlace, Gate, GateError, KeyMeta, UserView, audit::anonymous, keys::KeyRecord, people::UserRecord,
+    records::Record,
+};
 
 /// How long a set-up that was begun keeps others out. It takes milliseconds; past this it has died on the way.
 const MARKER_HOLDS: Duration = Duration::from_secs(10);
@@ -75,6 +78,7 @@ impl Gate {
     /// [`GateError::InvalidUsername`] and [`GateError::InvalidPassword`] for a configured administrator that cannot
     /// be; [`GateError::SetupTokenFile`]; [`GateError::Store`].
     pub async fn start(&self, first_admin: Option<FirstAdmin>) -> Result<SetupState, GateError> {
+        self.audit().begin().await?;
         if let Some(admin) = first_admin
             && self.inner.records.count::<UserRecord>().await? == 0
         {
@@ -126,7 +130,8 @@ impl Gate {
     ) -> Result<(Secret, KeyMeta), GateError> {
         self.check_setup_token(token, client).await?;
         let (key, record) = self.new_key(label, scopes, Role::Admin)?;
-        self.set_up_once(self.store_new_key(&key, &record)).await?;
+        let deed = anonymous("setup.key", client);
+        self.record(deed, EffectPlace::Store, self.set_up_once(self.store_new_key(&key, &record))).await?;
         tracing::info!(key.id = %record.id, "set-up is finished: the first key was made");
         Ok((key, self.meta(&record)))
     }
@@ -146,7 +151,8 @@ impl Gate {
     ) -> Result<UserView, GateError> {
         self.check_setup_token(token, client).await?;
         let user = self.new_user(username, password, Role::Admin).await?;
-        self.set_up_once(self.store_new_user(&user)).await?;
+        let deed = anonymous("setup.user", client);
+        self.record(deed, EffectPlace::Store, self.set_up_once(self.store_new_user(&user))).await?;
         tracing::info!(user.name = user.username, "set-up is finished: the first administrator was made");
         Ok(user.view())
     }
@@ -167,7 +173,10 @@ impl Gate {
     /// A marker comes first, written on condition that there is none: of several set-ups at once, in one server or
     /// several, one gets to write it. If that one dies before it has stored anything, the marker grows old and the
     /// next set-up takes it over.
-    async fn set_up_once(&self, store: impl Future<Output = Result<(), GateError>>) -> Result<(), GateError> {
+    async fn set_up_once(
+        &self,
+        store: impl Future<Output = Result<(), GateError>> + Send,
+    ) -> Result<(), GateError> {
         let records = &self.inner.records;
         let marker = SetupMarker { begun_at: self.inner.clock.now() };
         let precondition = match records.get::<SetupMarker>(MARKER_ID).await? {

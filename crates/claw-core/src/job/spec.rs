@@ -123,7 +123,8 @@ pub struct JobSpec {
     pub model: Option<String>,
     /// Most that the job may cost in US dollars, over all its runs.
     pub max_budget_usd: Option<f64>,
-    /// Tools the agent may use; `None` for all.
+    /// Tools the agent may use; `None` for all. So is an empty list: clients send one for a field left blank, and an agent
+    /// without any tool is not what they mean by it.
     pub allowed_tools: Option<Vec<String>>,
     /// Labels for finding jobs again.
     #[serde(default)]

@@ -112,7 +112,7 @@ async fn a_weak_installation_token_stops_the_start_with_a_way_out() {
         data_dir: house.folder.path().to_owned(),
     };
 
-    let refused = Gate::new(config, house.documents.clone(), house.clock.clone());
+    let refused = Gate::new(config, house.store.clone(), house.clock.clone());
 
     let error = refused.err().expect("a refusal");
     assert!(matches!(error, GateError::WeakApiToken));

@@ -12,9 +12,11 @@ use std::{
 
 use async_trait::async_trait;
 use claw_core::{Actor, ManualClock, Role, Scope, Secret, Timestamp};
-use claw_gate::{Credential, FirstAdmin, Gate, GateConfig, GateError, KeyMeta, SetupState};
+use claw_gate::{
+    Credential, FirstAdmin, Gate, GateConfig, GateError, KeyChange, KeyMeta, NewKey, SetupState,
+};
 use claw_store::{
-    Document, DocumentFilter, DocumentPage, Documents, NewDocument, Precondition, StoreError,
+    Document, DocumentFilter, DocumentPage, Documents, NewDocument, Precondition, Store, StoreError, Streams,
     sqlite::{SqliteOptions, SqliteStore},
 };
 use tempfile::TempDir;
@@ -29,6 +31,7 @@ pub(crate) const PASSWORD: &str = "correct horse battery";
 pub(crate) struct House {
     pub(crate) folder: TempDir,
     pub(crate) documents: Arc<Breakable>,
+    pub(crate) store: Store,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) gate: Gate,
 }
@@ -48,16 +51,39 @@ impl House {
         let folder = tempfile::tempdir().expect("a folder");
         let store =
             SqliteStore::open(&folder.path().join("claw.db"), SqliteOptions::default()).expect("a store");
-        let documents = Arc::new(Breakable::new(store.store().documents));
+        let store = store.store();
+        let documents = Arc::new(Breakable::new(Arc::clone(&store.documents)));
+        let store = Store { documents: documents.clone(), ..store };
         let clock = Arc::new(ManualClock::new("2026-03-20T12:00:00Z".parse().expect("a time")));
-        let gate = gate_in(folder.path(), api_token, &documents, &clock);
+        let gate = gate_in(folder.path(), api_token, &store, &clock);
         gate.start(None).await.expect("a start");
-        Self { folder, documents, clock, gate }
+        Self { folder, documents, store, clock, gate }
     }
 
     /// Another server over the same store and folder, or the same one after a restart; not started.
     pub(crate) fn another_gate(&self, api_token: Option<&str>) -> Gate {
-        gate_in(self.folder.path(), api_token, &self.documents, &self.clock)
+        gate_in(self.folder.path(), api_token, &self.store, &self.clock)
+    }
+
+    /// A gate whose audit trail goes elsewhere.
+    pub(crate) fn gate_with_streams(&self, streams: Arc<dyn Streams>) -> Gate {
+        let store = Store { streams, ..self.store.clone() };
+        gate_in(self.folder.path(), None, &store, &self.clock)
+    }
+
+    /// Streams that are closed.
+    pub(crate) async fn closed_streams(&self) -> Arc<dyn Streams> {
+        let path = self.folder.path().join("closed.db");
+        let store = SqliteStore::open(&path, SqliteOptions::default()).expect("a store");
+        let streams = store.store().streams;
+        store.close().await;
+        streams
+    }
+
+    /// A gate over another store file.
+    pub(crate) fn gate_on_copy(&self, path: &Path) -> Gate {
+        let store = SqliteStore::open(path, SqliteOptions::default()).expect("a store").store();
+        gate_in(self.folder.path(), None, &store, &self.clock)
     }
 
     /// The setup token that the start shows.
@@ -82,7 +108,7 @@ impl House {
 
     /// Makes a further key.
     pub(crate) async fn key(&self, by: &Actor, role: Role, scopes: &[Scope]) -> (Secret, KeyMeta) {
-        self.gate.create_key(by, "another", set(scopes), role).await.expect("a key")
+        self.gate.create_key(by, new_key("another", set(scopes), role)).await.expect("a key")
     }
 
     /// Makes an agent's key and comes in with it.
@@ -114,6 +140,14 @@ impl House {
     }
 }
 
+pub(crate) fn new_key(label: &str, scopes: BTreeSet<Scope>, role: Role) -> NewKey {
+    NewKey { label: label.to_owned(), scopes, role, max_usd_per_day: None }
+}
+
+pub(crate) fn key_change(label: Option<&str>, scopes: Option<BTreeSet<Scope>>) -> KeyChange {
+    KeyChange { label: label.map(str::to_owned), scopes, max_usd_per_day: None }
+}
+
 pub(crate) fn set(scopes: &[Scope]) -> BTreeSet<Scope> {
     scopes.iter().copied().collect()
 }
@@ -122,14 +156,9 @@ pub(crate) fn first_admin(username: &str, password: &str) -> Option<FirstAdmin> 
     Some(FirstAdmin { username: username.into(), password: Secret::new(password) })
 }
 
-fn gate_in(
-    folder: &Path,
-    api_token: Option<&str>,
-    documents: &Arc<Breakable>,
-    clock: &Arc<ManualClock>,
-) -> Gate {
+fn gate_in(folder: &Path, api_token: Option<&str>, store: &Store, clock: &Arc<ManualClock>) -> Gate {
     let config = GateConfig { api_token: api_token.map(Secret::new), data_dir: folder.to_owned() };
-    Gate::new(config, documents.clone(), clock.clone()).expect("a gate")
+    Gate::new(config, store.clone(), clock.clone()).expect("a gate")
 }
 
 /// Documents that fail when told to, and count what is asked of them.

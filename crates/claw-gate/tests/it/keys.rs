@@ -3,7 +3,7 @@ use std::sync::Arc;
 use claw_core::{Coded as _, ErrorCode, KeyId, Role, Scope, Secret};
 use claw_gate::{GateError, KeyMeta, parse_scopes};
 
-use crate::house::{House, set};
+use crate::house::{House, key_change, new_key, set};
 
 fn id(meta: &KeyMeta) -> KeyId {
     meta.id.parse().expect("a key's id")
@@ -16,7 +16,7 @@ async fn a_new_key_is_shown_once_and_described_without_it() {
 
     let (key, meta) = house
         .gate
-        .create_key(&admin, "  night agent ", set(&[Scope::JobsRead]), Role::Agent)
+        .create_key(&admin, new_key("  night agent ", set(&[Scope::JobsRead]), Role::Agent))
         .await
         .expect("a key");
 
@@ -36,11 +36,15 @@ async fn labels_are_checked_and_default_to_the_role() {
     let house = House::new().await;
     let (_, admin) = house.admin_key().await;
 
-    let (_, meta) =
-        house.gate.create_key(&admin, " ", set(&[Scope::JobsRead]), Role::Agent).await.expect("a key");
+    let (_, meta) = house
+        .gate
+        .create_key(&admin, new_key(" ", set(&[Scope::JobsRead]), Role::Agent))
+        .await
+        .expect("a key");
     assert_eq!(meta.label, "agent");
     for label in ["a\nb", "\u{1b}[31m", &"x".repeat(101)] {
-        let refused = house.gate.create_key(&admin, label, set(&[Scope::JobsRead]), Role::Agent).await;
+        let refused =
+            house.gate.create_key(&admin, new_key(label, set(&[Scope::JobsRead]), Role::Agent)).await;
         assert!(matches!(refused, Err(GateError::InvalidLabel)), "{label:?}");
     }
 }
@@ -58,9 +62,9 @@ async fn a_key_needs_a_scope_and_a_role_that_goes_with_keys() {
     let house = House::new().await;
     let (_, admin) = house.admin_key().await;
 
-    let none = house.gate.create_key(&admin, "", set(&[]), Role::Agent).await;
+    let none = house.gate.create_key(&admin, new_key("", set(&[]), Role::Agent)).await;
     assert!(matches!(none, Err(GateError::ScopesRequired)));
-    let role = house.gate.create_key(&admin, "", set(&[Scope::JobsRead]), Role::User).await;
+    let role = house.gate.create_key(&admin, new_key("", set(&[Scope::JobsRead]), Role::User)).await;
     assert_eq!(role.expect_err("a refusal").code(), ErrorCode::InvalidRole);
 }
 
@@ -82,9 +86,9 @@ async fn keys_are_managed_by_administrators_with_the_scope_only() {
         let gate = &house.gate;
         let one = set(&[Scope::JobsRead]);
         let refusals = [
-            gate.create_key(actor, "", one.clone(), Role::Agent).await.map(drop),
+            gate.create_key(actor, new_key("", one.clone(), Role::Agent)).await.map(drop),
             gate.list_keys(actor).await.map(drop),
-            gate.update_key(actor, id(&other), None, Some(one)).await.map(drop),
+            gate.update_key(actor, id(&other), key_change(None, Some(one))).await.map(drop),
             gate.revoke_key(actor, id(&other)).await,
         ];
         for refusal in refusals {
@@ -103,13 +107,22 @@ async fn nobody_grants_a_scope_they_do_not_hold() {
     let (_, person) = house.person(&admin, "ann", Role::Admin).await;
 
     for scope in [Scope::JobsWrite, Scope::Admin, Scope::All] {
-        let refused = house.gate.create_key(&manager, "", set(&[Scope::JobsRead, scope]), Role::Agent).await;
+        let refused =
+            house.gate.create_key(&manager, new_key("", set(&[Scope::JobsRead, scope]), Role::Agent)).await;
         assert!(matches!(refused, Err(GateError::ScopeEscalation(refused)) if refused == scope), "{scope}");
     }
-    house.gate.create_key(&manager, "", set(&[Scope::JobsRead]), Role::Agent).await.expect("what they hold");
+    house
+        .gate
+        .create_key(&manager, new_key("", set(&[Scope::JobsRead]), Role::Agent))
+        .await
+        .expect("what they hold");
     // An administrator holds every scope but the wildcard itself.
-    house.gate.create_key(&person, "", set(&[Scope::Admin]), Role::Agent).await.expect("what they hold");
-    let wildcard = house.gate.create_key(&person, "", set(&[Scope::All]), Role::Agent).await;
+    house
+        .gate
+        .create_key(&person, new_key("", set(&[Scope::Admin]), Role::Agent))
+        .await
+        .expect("what they hold");
+    let wildcard = house.gate.create_key(&person, new_key("", set(&[Scope::All]), Role::Agent)).await;
     assert!(matches!(wildcard, Err(GateError::ScopeEscalation(Scope::All))));
 }
 
@@ -121,13 +134,21 @@ async fn an_administrator_raises_and_lowers_a_key_with_effect_on_its_next_reques
 
     let raised = house
         .gate
-        .update_key(&admin, id(&meta), Some("renamed"), Some(set(&[Scope::JobsRead, Scope::JobsWrite])))
+        .update_key(
+            &admin,
+            id(&meta),
+            key_change(Some("renamed"), Some(set(&[Scope::JobsRead, Scope::JobsWrite]))),
+        )
         .await
         .expect("a change");
     assert_eq!((raised.label.as_str(), &raised.id), ("renamed", &meta.id));
     assert!(house.enter(&key).await.expect("a good key").holds(Scope::JobsWrite));
 
-    house.gate.update_key(&admin, id(&meta), None, Some(set(&[Scope::ChatUse]))).await.expect("a change");
+    house
+        .gate
+        .update_key(&admin, id(&meta), key_change(None, Some(set(&[Scope::ChatUse]))))
+        .await
+        .expect("a change");
     let actor = house.enter(&key).await.expect("a good key");
     assert_eq!((actor.label.as_str(), actor.scopes), ("renamed", set(&[Scope::ChatUse])));
 }
@@ -139,21 +160,23 @@ async fn raising_a_key_is_bounded_by_what_the_administrator_holds_but_keeps_what
     let (key, _) = house.key(&admin, Role::Admin, &[Scope::KeysWrite, Scope::JobsRead]).await;
     let manager = house.enter(&key).await.expect("a good key");
     let (_, agent) = house.key(&admin, Role::Agent, &[Scope::ChatUse]).await;
-    let change = |scopes: &[Scope]| {
+    let raise = |scopes: &[Scope]| {
         let (gate, manager, id, scopes) = (house.gate.clone(), manager.clone(), id(&agent), set(scopes));
-        async move { gate.update_key(&manager, id, None, Some(scopes)).await }
+        async move { gate.update_key(&manager, id, key_change(None, Some(scopes))).await }
     };
 
-    let refused = change(&[Scope::ChatUse, Scope::SkillsRead]).await;
+    let refused = raise(&[Scope::ChatUse, Scope::SkillsRead]).await;
     assert!(matches!(refused, Err(GateError::ScopeEscalation(Scope::SkillsRead))));
-    assert!(matches!(change(&[]).await, Err(GateError::ScopesRequired)));
-    change(&[Scope::ChatUse, Scope::JobsRead]).await.expect("a change within bounds");
+    assert!(matches!(raise(&[]).await, Err(GateError::ScopesRequired)));
+    raise(&[Scope::ChatUse, Scope::JobsRead]).await.expect("a change within bounds");
     // Its own key cannot be raised in this way either.
     let own = manager.owner().trim_start_matches("key:").parse().expect("an id");
-    let refused =
-        house.gate.update_key(&manager, own, None, Some(set(&[Scope::KeysWrite, Scope::All]))).await;
+    let refused = house
+        .gate
+        .update_key(&manager, own, key_change(None, Some(set(&[Scope::KeysWrite, Scope::All]))))
+        .await;
     assert!(matches!(refused, Err(GateError::ScopeEscalation(Scope::All))));
-    let unknown = house.gate.update_key(&manager, KeyId::new(), Some("x"), None).await;
+    let unknown = house.gate.update_key(&manager, KeyId::new(), key_change(Some("x"), None)).await;
     assert!(matches!(unknown, Err(GateError::KeyNotFound(_))));
 }
 
@@ -238,7 +261,7 @@ async fn the_last_way_in_cannot_be_lowered_away() {
 
     let lowered = house.gate.lower_own_scopes(&admin, set(&[Scope::JobsRead])).await;
     assert!(matches!(lowered, Err(GateError::LastWayIn)), "an agent's key is no way in, whatever its scopes");
-    let updated = house.gate.update_key(&admin, own, None, Some(set(&[Scope::JobsRead]))).await;
+    let updated = house.gate.update_key(&admin, own, key_change(None, Some(set(&[Scope::JobsRead])))).await;
     assert!(matches!(updated, Err(GateError::LastWayIn)));
 
     house.person(&admin, "ann", Role::Admin).await;
@@ -290,9 +313,9 @@ async fn changes_of_one_key_at_the_same_time_do_not_overwrite_each_other() {
         let (gate, admin, key) = (gates[round % 2].clone(), admin.clone(), id(&meta));
         changes.spawn(async move {
             if round == 0 {
-                gate.update_key(&admin, key, None, Some(set(&[Scope::ChatUse]))).await
+                gate.update_key(&admin, key, key_change(None, Some(set(&[Scope::ChatUse])))).await
             } else {
-                gate.update_key(&admin, key, Some(&format!("label {round}")), None).await
+                gate.update_key(&admin, key, key_change(Some(&format!("label {round}")), None)).await
             }
         });
     }

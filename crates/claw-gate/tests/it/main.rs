@@ -1,5 +1,6 @@
 //! The gate over a real SQLite store.
 
+mod audit;
 mod authenticate;
 mod house;
 mod housekeeping;

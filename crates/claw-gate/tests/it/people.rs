@@ -3,7 +3,7 @@ use std::time::Instant;
 use claw_core::{Action, Coded as _, ErrorCode, Principal, Resource, Role, Scope, Secret};
 use claw_gate::{Credential, GateError, SESSION_TTL, UserView};
 
-use crate::house::{House, PASSWORD, client, set};
+use crate::house::{House, PASSWORD, client, new_key, set};
 
 fn view(username: &str, role: Role) -> UserView {
     UserView { username: username.into(), role }
@@ -55,7 +55,7 @@ async fn an_administrator_among_people_administers() {
 
     assert_eq!(ann.scopes, set(&[Scope::Admin]));
     house.gate.create_user(&ann, "bob", &Secret::new(PASSWORD), Role::User).await.expect("a user");
-    house.gate.create_key(&ann, "", set(&[Scope::JobsRead]), Role::Agent).await.expect("a key");
+    house.gate.create_key(&ann, new_key("", set(&[Scope::JobsRead]), Role::Agent)).await.expect("a key");
     let list = house.gate.list_users(&ann).await.expect("a list");
     assert_eq!(list, [view("ann", Role::Admin), view("bob", Role::User)], "people only, by name");
 }

@@ -142,7 +142,7 @@ async fn the_setup_token_stays_the_same_across_restarts() {
             SqliteStore::open(&folder.path().join("claw.db"), SqliteOptions::default()).expect("a store");
         let config = GateConfig { api_token: None, data_dir: folder.path().to_owned() };
         let clock = std::sync::Arc::new(claw_core::SystemClock);
-        let gate = Gate::new(config, store.store().documents, clock).expect("a gate");
+        let gate = Gate::new(config, store.store(), clock).expect("a gate");
         let SetupState::Required { token } = gate.start(None).await.expect("a start") else {
             panic!("set-up is done");
         };
@@ -180,7 +180,7 @@ async fn the_setup_token_file_is_for_its_owner_only_and_replaced_if_others_could
 async fn a_setup_token_file_that_cannot_be_written_stops_the_start_and_names_it() {
     let house = House::new().await;
     let config = GateConfig { api_token: None, data_dir: house.folder.path().join("missing") };
-    let gate = Gate::new(config, house.documents.clone(), house.clock.clone()).expect("a gate");
+    let gate = Gate::new(config, house.store.clone(), house.clock.clone()).expect("a gate");
 
     let error = gate.start(None).await.expect_err("a refusal");
 

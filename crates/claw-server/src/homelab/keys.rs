@@ -1,9 +1,9 @@
 //! API keys of agents and administrators.
 
 use axum::extract::State;
-use claw_core::{ErrorCode, KeyId, Role};
-use claw_gate::{Gate, parse_scopes};
-use serde::{Deserialize, Serialize};
+use claw_core::{ErrorCode, KeyId, Role, Usd};
+use claw_gate::{Gate, KeyChange, NewKey, parse_scopes};
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -46,6 +46,15 @@ struct NewKeyBody {
     /// `agent` or `admin`.
     #[schema(default = "agent")]
     role: Option<String>,
+    /// Most US dollars that its jobs may cost on one day (UTC); no limit if left out.
+    #[schema(minimum = 0)]
+    max_usd_per_day: Option<f64>,
+}
+
+fn amount(dollars: f64) -> ApiResult<Usd> {
+    Usd::from_dollars(dollars).ok_or_else(|| {
+        ApiError::new(ErrorCode::InvalidRequest, "`max_usd_per_day` is an amount of US dollars, 0 or more")
+    })
 }
 
 /// Create a key
@@ -73,7 +82,13 @@ async fn create_key(
         Some(_) => return Err(ApiError::new(ErrorCode::InvalidRole, "a key's `role` is agent or admin")),
     };
     let scopes = parse_scopes(&body.scopes)?;
-    let made = gate.create_key(&caller, &body.label.unwrap_or_default(), scopes, role).await?;
+    let new = NewKey {
+        label: body.label.unwrap_or_default(),
+        scopes,
+        role,
+        max_usd_per_day: body.max_usd_per_day.map(amount).transpose()?,
+    };
+    let made = gate.create_key(&caller, new).await?;
     Ok(Envelope::of(made.into()))
 }
 
@@ -84,6 +99,15 @@ struct KeyChangeBody {
     label: Option<String>,
     /// Scopes to hold from now on, more or fewer than before.
     scopes: Option<Vec<String>>,
+    /// Most US dollars that its jobs may cost on one day (UTC); `null` takes the limit away.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<f64>, minimum = 0)]
+    max_usd_per_day: Option<Option<f64>>,
+}
+
+/// Tells `null` from a field that is not there.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<f64>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
 }
 
 /// Change a key
@@ -109,7 +133,13 @@ async fn update_key(
     Json(body): Json<KeyChangeBody>,
 ) -> ApiResult<Envelope<KeyView>> {
     let scopes = body.scopes.map(|scopes| parse_scopes(&scopes)).transpose()?;
-    let meta = gate.update_key(&caller, id, body.label.as_deref(), scopes).await?;
+    let max_usd_per_day = match body.max_usd_per_day {
+        Some(Some(dollars)) => Some(Some(amount(dollars)?)),
+        Some(None) => Some(None),
+        None => None,
+    };
+    let change = KeyChange { label: body.label, scopes, max_usd_per_day };
+    let meta = gate.update_key(&caller, id, change).await?;
     Ok(Envelope::of(meta.into()))
 }
 

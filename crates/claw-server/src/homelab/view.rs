@@ -1,7 +1,7 @@
 //! Keys as clients see them, and the envelope around everything.
 
 use axum::response::{IntoResponse, Response};
-use claw_core::{Scope, Secret, Timestamp};
+use claw_core::{Scope, Secret, Timestamp, Usd};
 use claw_gate::KeyMeta;
 use serde::{Deserialize, Serialize, Serializer};
 use utoipa::ToSchema;
@@ -50,13 +50,17 @@ pub(super) struct KeyView {
     label: String,
     /// `admin` or `agent`.
     role: &'static str,
+    /// Most US dollars that its jobs may cost on one day (UTC); left out if there is no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_usd_per_day: Option<f64>,
 }
 
 impl From<KeyMeta> for KeyView {
     fn from(meta: KeyMeta) -> Self {
-        let KeyMeta { id, key_prefix, label, role, scopes, created_at, last_used_at } = meta;
+        let KeyMeta { id, key_prefix, label, role, scopes, created_at, last_used_at, max_usd_per_day } = meta;
         let key_prefix = if key_prefix.is_empty() { key_prefix } else { format!("{key_prefix}...") };
-        Self { id, key_prefix, scopes, created_at, last_used_at, label, role: role.as_str() }
+        let max_usd_per_day = max_usd_per_day.map(Usd::dollars);
+        Self { id, key_prefix, scopes, created_at, last_used_at, label, role: role.as_str(), max_usd_per_day }
     }
 }
 

@@ -1,0 +1,129 @@
+//! Refusals, bounded: a stranger who is refused without end must not fill the trail.
+
+use std::{collections::HashMap, time::Duration};
+
+use claw_core::{AuditAct, AuditRecord};
+use tokio::time::Instant;
+
+/// Refusals of one kind from one party within this time make two records: the first, and how many more there were.
+const WINDOW: Duration = Duration::from_secs(60);
+
+/// Parties that are told apart within a window; those beyond share one record.
+const MAX_PARTIES: usize = 512;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Party {
+    actor: String,
+    client: Option<String>,
+    verb: String,
+    code: &'static str,
+}
+
+struct Count {
+    /// The newest act that has no record of its own.
+    act: Option<AuditAct>,
+    more: u64,
+    ends: Instant,
+}
+
+/// What is being counted.
+#[derive(Default)]
+pub(super) struct Denials {
+    parties: HashMap<Party, Count>,
+}
+
+impl Denials {
+    /// Takes a refusal; returns the record to write now, if it is the first of its kind for a while.
+    pub(super) fn add(&mut self, act: AuditAct, code: &'static str) -> Option<AuditRecord> {
+        let mut party =
+            Party { actor: act.actor.clone(), client: act.client.clone(), verb: act.verb.clone(), code };
+        if !self.parties.contains_key(&party) && self.parties.len() >= MAX_PARTIES {
+            party = Party { actor: String::new(), client: None, verb: "many".to_owned(), code: "MANY" };
+        }
+        let known = self.parties.contains_key(&party);
+        let count = self.parties.entry(party).or_insert_with(|| Count {
+            act: None,
+            more: 0,
+            ends: Instant::now() + WINDOW,
+        });
+        if known {
+            count.more += 1;
+            count.act = Some(act);
+            return None;
+        }
+        Some(AuditRecord::Denied { act, code: code.to_owned(), more: 0 })
+    }
+
+    /// Waits until a window has ended.
+    pub(super) async fn due(&self) {
+        match self.parties.values().map(|count| count.ends).min() {
+            Some(ends) => tokio::time::sleep_until(ends).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Returns what windows that have ended counted.
+    pub(super) fn take_due(&mut self) -> Vec<AuditRecord> {
+        let now = Instant::now();
+        let mut records = Vec::new();
+        self.parties.retain(|party, count| {
+            let ended = count.ends <= now;
+            if ended {
+                records.extend(summary(party, count));
+            }
+            !ended
+        });
+        records
+    }
+
+    /// Returns what all windows counted.
+    pub(super) fn take_all(&mut self) -> Vec<AuditRecord> {
+        self.parties.drain().filter_map(|(party, mut count)| summary(&party, &mut count)).collect()
+    }
+}
+
+fn summary(party: &Party, count: &mut Count) -> Option<AuditRecord> {
+    let act = count.act.take()?;
+    Some(AuditRecord::Denied { act, code: party.code.to_owned(), more: count.more - 1 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn act(actor: usize) -> AuditAct {
+        AuditAct { actor: format!("key:{actor}"), verb: "job.submit".into(), ..AuditAct::default() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn t31_t32_a_flood_of_refusals_makes_two_records_and_counts_the_rest() {
+        let mut denials = Denials::default();
+
+        let now: Vec<_> = (0..1_000).filter_map(|_| denials.add(act(1), "SCOPE_REQUIRED")).collect();
+        denials.due().await;
+        let later = denials.take_due();
+
+        assert_eq!(now.len(), 1);
+        assert!(matches!(&later[..], [AuditRecord::Denied { more: 998, .. }]), "{later:?}");
+        assert!(denials.add(act(1), "SCOPE_REQUIRED").is_some(), "a new window begins with a record");
+    }
+
+    #[tokio::test]
+    async fn t32_many_parties_are_counted_together_in_bounded_memory() {
+        let mut denials = Denials::default();
+
+        let now = (0..10_000).filter_map(|party| denials.add(act(party), "INVALID_KEY")).count();
+
+        assert_eq!(now, MAX_PARTIES + 1);
+        assert_eq!(denials.parties.len(), MAX_PARTIES + 1);
+        let counted: u64 = denials
+            .take_all()
+            .iter()
+            .map(|record| match record {
+                AuditRecord::Denied { more, .. } => more + 1,
+                _ => 0,
+            })
+            .sum();
+        assert_eq!(counted as usize + now, 10_000);
+    }
+}

@@ -1,0 +1,189 @@
+//! The trail itself: where records go, and who reads them.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use claw_core::{Action, Actor, AuditAct, AuditEnd, AuditRecord, Clock, DeedId, Resource, Timestamp};
+use claw_store::{Record, StoreError, StreamName, Streams};
+use futures_util::Stream;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::task::TaskTracker;
+
+use super::{
+    verify::{self, Verification},
+    view::{self, AuditFilter, AuditPage},
+    writer::{self, Message, QUEUE, Settled},
+};
+use crate::{Gate, GateError};
+
+/// Records that a start looks back over for intents without outcome.
+const LOOK_BACK: u64 = 5_000;
+
+/// The audit trail. Cheap to clone; clones share everything.
+#[derive(Clone)]
+pub struct AuditTrail {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    streams: Arc<dyn Streams>,
+    clock: Arc<dyn Clock>,
+    /// Where the writing task listens; made with the first message, since that is when there is a runtime for sure.
+    /// A std mutex: held for a look, never across an await.
+    queue: Mutex<Option<mpsc::Sender<Message>>>,
+    tasks: TaskTracker,
+}
+
+impl AuditTrail {
+    pub(crate) fn new(streams: Arc<dyn Streams>, clock: Arc<dyn Clock>) -> Self {
+        let inner = Inner { streams, clock, queue: Mutex::new(None), tasks: TaskTracker::new() };
+        Self { inner: Arc::new(inner) }
+    }
+
+    fn queue(&self) -> mpsc::Sender<Message> {
+        let mut queue = self.inner.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        queue
+            .get_or_insert_with(|| {
+                let (sender, receiver) = mpsc::channel(QUEUE);
+                let Inner { streams, clock, tasks, .. } = &*self.inner;
+                tasks.spawn(writer::write(Arc::clone(streams), Arc::clone(clock), receiver));
+                sender
+            })
+            .clone()
+    }
+
+    pub(super) async fn intend(&self, id: DeedId, act: AuditAct) -> Result<(), StoreError> {
+        writer::intend(self.inner.streams.as_ref(), self.inner.clock.as_ref(), id, act).await
+    }
+
+    pub(super) fn settle(&self, settled: Settled) {
+        let outcome = match &settled.end {
+            AuditEnd::Done => "done",
+            AuditEnd::Failed { .. } => "failed",
+            AuditEnd::Abandoned => "abandoned",
+        };
+        metrics::counter!("claw_audit_entries_total", "outcome" => outcome).increment(1);
+        let message = Message::Settled(settled, self.inner.clock.now());
+        if self.queue().try_send(message).is_err() {
+            tracing::warn!("the outcome of a deed is not in the audit trail: too many wait to be written");
+        }
+    }
+
+    /// Notes a refusal.
+    pub(crate) fn denied(&self, act: AuditAct, code: &'static str) {
+        if self.queue().try_send(Message::Denied { act: act.tamed(), code }).is_err() {
+            metrics::counter!("claw_audit_entries_total", "outcome" => "denied").increment(1);
+        }
+    }
+
+    /// Writes what the house tells about the trail.
+    async fn note(&self, text: String, unsettled: Option<u64>) -> Result<(), StoreError> {
+        let record = AuditRecord::Note { text, unsettled };
+        let data = writer::encode(&record).into_iter().collect();
+        self.inner.streams.append_chained(&StreamName::audit(), data, self.inner.clock.now()).await?;
+        Ok(())
+    }
+
+    /// Notes what a former start left without outcome.
+    pub(crate) async fn begin(&self) -> Result<(), StoreError> {
+        let open = self.open_intents().await?;
+        if open > 0 {
+            let text = format!("the server ended in the middle of {open} deeds, whose outcome is unknown");
+            self.note(text, Some(open)).await?;
+        }
+        Ok(())
+    }
+
+    /// Returns how many intents since the last such note have no outcome.
+    async fn open_intents(&self) -> Result<u64, StoreError> {
+        let stream = StreamName::audit();
+        let newest = self.inner.streams.read_back(&stream, u64::MAX, LOOK_BACK).await?;
+        let (mut settled, mut open) = (HashSet::new(), 0);
+        for record in &newest {
+            match parse(record)? {
+                AuditRecord::Outcomes { of } => {
+                    settled.extend(of.into_iter().map(|outcome| outcome.intent));
+                }
+                AuditRecord::Intent { id, .. } => open += u64::from(!settled.remove(&id)),
+                AuditRecord::Note { unsettled: Some(_), .. } => break,
+                AuditRecord::Note { unsettled: None, .. } | AuditRecord::Denied { .. } => {}
+            }
+        }
+        Ok(open)
+    }
+
+    /// Returns when everything that was handed over so far is written, or given up.
+    pub async fn flush(&self) {
+        let (done, written) = oneshot::channel();
+        if self.queue().send(Message::Flush(done)).await.is_ok() {
+            // An error means that the task ended, and wrote everything before.
+            let _ = written.await;
+        }
+    }
+
+    /// Removes up to `limit` of the oldest records from before `before`, and returns how many. The chain can be
+    /// verified from there on.
+    pub async fn trim_before(&self, before: Timestamp, limit: u64) -> Result<u64, StoreError> {
+        let removed = self.inner.streams.trim_before(&StreamName::audit(), before, limit).await?;
+        if removed > 0 {
+            self.note(format!("{removed} records from before {before} were removed by retention"), None)
+                .await?;
+        }
+        Ok(removed)
+    }
+
+    pub(super) fn streams(&self) -> &Arc<dyn Streams> {
+        &self.inner.streams
+    }
+}
+
+impl Gate {
+    /// Returns one page of the audit trail, newest first.
+    ///
+    /// # Errors
+    ///
+    /// [`GateError::ScopeMissing`] for who is no administrator; [`GateError::Store`].
+    pub async fn audit_list(&self, actor: &Actor, filter: AuditFilter) -> Result<AuditPage, GateError> {
+        self.permit(actor, Action::AuditRead, &Resource::Any)?;
+        self.audit().flush().await;
+        Ok(view::page(self.audit().streams().as_ref(), filter).await?)
+    }
+
+    /// Returns the audit trail as JSON lines, each with its line end, from after record `after`. The first line tells
+    /// the hash before the first record; each further one is a record with its hash, so that
+    /// [`crate::verify_export`] can check them anywhere.
+    ///
+    /// # Errors
+    ///
+    /// [`GateError::ScopeMissing`] for who is no administrator.
+    pub async fn audit_export(
+        &self,
+        actor: &Actor,
+        after: u64,
+    ) -> Result<impl Stream<Item = Result<String, StoreError>> + Send + use<>, GateError> {
+        self.permit(actor, Action::AuditRead, &Resource::Any)?;
+        self.audit().flush().await;
+        Ok(verify::export(Arc::clone(self.audit().streams()), after))
+    }
+
+    /// Checks every hash of the audit trail.
+    ///
+    /// # Errors
+    ///
+    /// [`GateError::ScopeMissing`] for who is no administrator; [`GateError::Store`] if the trail cannot be read.
+    pub async fn audit_verify(&self, actor: &Actor) -> Result<Verification, GateError> {
+        self.permit(actor, Action::AuditRead, &Resource::Any)?;
+        self.audit().flush().await;
+        Ok(verify::stored(self.audit().streams().as_ref()).await?)
+    }
+}
+
+/// Reads a stored record.
+pub(super) fn parse(record: &Record) -> Result<AuditRecord, StoreError> {
+    serde_json::from_slice(&record.data).map_err(|error| StoreError::Corrupt {
+        what: format!("record {} of the audit trail", record.seq),
+        reason: error.to_string(),
+    })
+}
