@@ -5,6 +5,8 @@ use claw_gate::GateError;
 use claw_store::StoreError;
 use claw_workspace::WorkspaceError;
 
+use crate::StorageFull;
+
 /// An operation on jobs, workspaces or settings that was refused or failed.
 #[derive(Debug, thiserror::Error)]
 pub enum JobsError {
@@ -50,6 +52,27 @@ pub enum JobsError {
         /// What was expected.
         reason: String,
     },
+    /// More is asked for than the installation gives.
+    #[error(
+        "{what} is {asked}, more than the {most} of this installation: ask for less, or have an administrator raise it"
+    )]
+    OverCeiling {
+        /// The field.
+        what: &'static str,
+        /// What was asked for.
+        asked: String,
+        /// What there is.
+        most: String,
+    },
+    /// The days asked for cannot be answered.
+    #[error("`from` must be a day before `to`, or the same, and at most {max_days} days before it")]
+    BadRange {
+        /// Days that may be asked for at once.
+        max_days: i32,
+    },
+    /// There is too little room for new work.
+    #[error(transparent)]
+    StorageFull(#[from] StorageFull),
     /// The workspace's repository refused.
     #[error(transparent)]
     Workspace(#[from] WorkspaceError),
@@ -66,7 +89,12 @@ impl Coded for JobsError {
             Self::NoResult { .. } => ErrorCode::ResultNotFound,
             Self::WorkspaceNotFound(_) => ErrorCode::WorkspaceNotFound,
             Self::WorkspaceBusy { .. } => ErrorCode::WorkspaceBusy,
-            Self::Spec(_) | Self::WorkspaceSettings(_) | Self::BadSetting { .. } => ErrorCode::InvalidRequest,
+            Self::Spec(_)
+            | Self::WorkspaceSettings(_)
+            | Self::BadSetting { .. }
+            | Self::BadRange { .. }
+            | Self::OverCeiling { .. } => ErrorCode::InvalidRequest,
+            Self::StorageFull(error) => error.code(),
             Self::UnknownSetting(_) => ErrorCode::SettingNotFound,
             Self::Workspace(error) => error.code(),
             Self::Store(error) => error.code(),

@@ -10,6 +10,8 @@ use tokio::{
     task::JoinHandle,
 };
 
+use crate::Redactor;
+
 /// Lines that wait for the store at the most. A full queue slows the agent down; nothing is dropped.
 const QUEUE_LINES: usize = 1024;
 
@@ -121,6 +123,7 @@ enum Entry {
 #[derive(Clone)]
 pub(crate) struct LogWriter {
     queue: mpsc::Sender<Entry>,
+    redactor: Redactor,
 }
 
 /// The task behind a [`LogWriter`]. It ends when all writers are gone and every line is on disk.
@@ -128,7 +131,12 @@ pub(crate) type LogTask = JoinHandle<Result<(), StoreError>>;
 
 impl LogWriter {
     /// Starts the task that writes.
-    pub(crate) fn start(store: &Store, clock: Arc<dyn Clock>, job: JobId) -> (Self, LogTask) {
+    pub(crate) fn start(
+        store: &Store,
+        clock: Arc<dyn Clock>,
+        redactor: Redactor,
+        job: JobId,
+    ) -> (Self, LogTask) {
         let (queue, receiver) = mpsc::channel(QUEUE_LINES);
         let streams = Arc::clone(&store.streams);
         let stream = StreamName::job_log(job);
@@ -145,12 +153,13 @@ impl LogWriter {
             }
             Ok(())
         });
-        (Self { queue }, task)
+        (Self { queue, redactor }, task)
     }
 
-    /// Queues one line. Waits while the queue is full. Tells whether the log still takes lines.
+    /// Queues one line, without the secrets that it may hold. Waits while the queue is full. Tells whether the log
+    /// still takes lines.
     pub(crate) async fn line(&self, line: Vec<u8>) -> bool {
-        self.queue.send(Entry::Line(line)).await.is_ok()
+        self.queue.send(Entry::Line(self.redactor.bytes(line))).await.is_ok()
     }
 
     /// Queues one line of the house's own.

@@ -2,15 +2,19 @@
 
 use std::sync::Arc;
 
-use claw_core::{Action, Actor, Clock, Job, JobEvent, JobId, JobSpec, JobStatus, Resource, WorkspaceId};
-use claw_gate::{Gate, GateError};
+use claw_core::{
+    Action, Actor, Clock, Decision, Job, JobEvent, JobId, JobSpec, JobStatus, Resource, Usd, WorkspaceId,
+    decide,
+};
+use claw_gate::{Deed, EffectPlace, Gate, GateError};
 use claw_store::{
     JobCounts, JobFilter, JobPage, Record, Store, StoreError, StoredResult, StreamName, SubmitRequest,
     Submitted, tail,
 };
 use futures_util::{Stream, StreamExt};
+use serde_json::json;
 
-use crate::{JobsError, LogItem, LogPage, WorkspaceService};
+use crate::{JobsError, LogItem, LogPage, WorkspaceService, gauges, workspaces::not_theirs};
 
 /// A job as someone asks for it.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,28 +56,70 @@ impl JobService {
     ///
     /// # Errors
     ///
-    /// Refuses a spec that does not pass [`JobSpec::check`], and a workspace that the caller does not own.
+    /// Refuses a spec that does not pass [`JobSpec::check`], one that may cost more than a job may here, a workspace
+    /// that the caller does not own, and everything while the disk is nearly full.
     pub async fn submit(&self, actor: &Actor, new: NewJob) -> Result<Submitted, JobsError> {
-        self.gate.permit(actor, Action::JobsWrite, &Resource::Any)?;
-        new.spec.check()?;
+        let id = JobId::new();
         let mut exclusive = false;
-        if let Some(id) = new.spec.workspace_id {
-            // A job changes the workspace's files, so submitting one into it takes the right to write it.
-            let workspace = self.workspaces.permitted(actor, Action::WorkspacesWrite, id).await?;
-            exclusive = workspace.persistence.is_exclusive();
+        if decide(actor, Action::JobsWrite, &Resource::Any) == Decision::Allow {
+            self.workspaces.disk().check()?;
+            new.spec.check()?;
+            self.check_budget(&new.spec).await?;
+            if let Some(workspace) = new.spec.workspace_id {
+                exclusive = self.open_workspace(actor, id, workspace).await?;
+            }
         }
         let request = SubmitRequest {
-            id: JobId::new(),
+            id,
             owner: actor.owner(),
             spec: new.spec,
             exclusive,
             idempotency_key: new.idempotency_key,
         };
-        let submitted = self.store.jobs.submit(request, self.clock.now()).await?;
+        let detail = request.spec.workspace_id.map(|workspace| json!({ "workspace": workspace.to_string() }));
+        let deed = deed("job.submit", id, Resource::Any, detail);
+        let submit = async {
+            let submitted = self.store.jobs.submit(request, self.clock.now()).await?;
+            Ok::<_, JobsError>(submitted)
+        };
+        let submitted = self.gate.perform(actor, deed, submit).await?;
         if submitted.created {
             tracing::info!(job.id = %submitted.job.id, owner = submitted.job.owner, "job submitted");
         }
         Ok(submitted)
+    }
+
+    /// Refuses a budget beyond the installation's ceiling.
+    async fn check_budget(&self, spec: &JobSpec) -> Result<(), JobsError> {
+        let Some(asked) = spec.max_budget_usd.and_then(Usd::from_dollars) else { return Ok(()) };
+        match self.workspaces.settings().for_run().await?.budget_ceiling {
+            Some(most) if asked > most => Err(JobsError::OverCeiling {
+                what: "`max_budget_usd`",
+                asked: asked.to_string(),
+                most: most.to_string(),
+            }),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Tells whether jobs of the workspace exclude each other. A job changes the workspace's files, so submitting one
+    /// into it takes the right to write it.
+    async fn open_workspace(
+        &self,
+        actor: &Actor,
+        job: JobId,
+        workspace: WorkspaceId,
+    ) -> Result<bool, JobsError> {
+        let action = Action::WorkspacesWrite;
+        let resource = self.workspaces.resource(actor, action, workspace).await?;
+        if decide(actor, action, &resource) != Decision::Allow {
+            // Asked of the gate for the sake of the audit trail.
+            let detail = Some(json!({ "workspace": workspace.to_string() }));
+            let deed = Deed { action, ..deed("job.submit", job, resource, detail) };
+            let nothing = async { Err::<(), _>(JobsError::WorkspaceNotFound(workspace)) };
+            self.gate.perform(actor, deed, nothing).await.map_err(|error| not_theirs(workspace, error))?;
+        }
+        Ok(self.workspaces.permitted(actor, action, workspace).await?.persistence.is_exclusive())
     }
 
     /// Returns a page of the jobs that the caller may see.
@@ -156,9 +202,12 @@ impl JobService {
     ///
     /// A job that has ended is in the wrong state.
     pub async fn cancel(&self, actor: &Actor, id: JobId) -> Result<Job, JobsError> {
-        self.permitted(actor, Action::JobsWrite, id).await?;
-        let job = self.store.jobs.cancel(id, actor.owner(), self.clock.now()).await?;
+        let cancel = async { Ok(self.store.jobs.cancel(id, actor.owner(), self.clock.now()).await?) };
+        let job = self.perform(actor, "job.cancel", id, cancel).await?;
         tracing::info!(job.id = %id, by = actor.owner(), "cancel requested");
+        if job.status().is_terminal() {
+            gauges::job_finished(&job);
+        }
         Ok(job)
     }
 
@@ -168,8 +217,12 @@ impl JobService {
     ///
     /// A job that waits or runs is in the wrong state.
     pub async fn delete(&self, actor: &Actor, id: JobId) -> Result<(), JobsError> {
-        self.permitted(actor, Action::JobsWrite, id).await?;
-        Ok(self.store.jobs.delete(id).await?)
+        let delete = async {
+            self.store.jobs.delete(id).await?;
+            // Work that could not be kept in its workspace goes with its job.
+            Ok(self.workspaces.repositories().discard(id).await?)
+        };
+        self.perform(actor, "job.delete", id, delete).await
     }
 
     /// Returns the position of the newest job event, for following from now on.
@@ -238,15 +291,48 @@ impl JobService {
         Ok(open)
     }
 
+    /// Does something to one job, with an audit entry before and after.
+    async fn perform<T: Send>(
+        &self,
+        actor: &Actor,
+        verb: &'static str,
+        id: JobId,
+        effect: impl Future<Output = Result<T, JobsError>> + Send,
+    ) -> Result<T, JobsError> {
+        // Without the scope the gate is asked about nothing in particular: a key without it learns of no job.
+        let resource = match decide(actor, Action::JobsWrite, &Resource::Any) {
+            Decision::Allow => Resource::Owned { owner: self.existing(id).await?.owner },
+            Decision::ScopeMissing(_) | Decision::NotTheirs => Resource::Any,
+        };
+        let deed = deed(verb, id, resource, None);
+        self.gate.perform(actor, deed, effect).await.map_err(|error| not_theirs_job(id, error))
+    }
+
+    async fn existing(&self, id: JobId) -> Result<Job, JobsError> {
+        self.store.jobs.get(id).await?.ok_or(JobsError::JobNotFound(id))
+    }
+
     async fn permitted(&self, actor: &Actor, action: Action, id: JobId) -> Result<Job, JobsError> {
         // The scope comes first, so that a key without it cannot ask which jobs exist.
         self.gate.permit(actor, action, &Resource::Any)?;
-        let job = self.store.jobs.get(id).await?.ok_or(JobsError::JobNotFound(id))?;
-        match self.gate.permit(actor, action, &Resource::Owned { owner: job.owner.clone() }) {
-            Ok(()) => Ok(job),
-            Err(GateError::NotTheirs) => Err(JobsError::JobNotFound(id)),
-            Err(error) => Err(error.into()),
-        }
+        let job = self.existing(id).await?;
+        let resource = Resource::Owned { owner: job.owner.clone() };
+        self.gate.permit(actor, action, &resource).map_err(|error| not_theirs_job(id, error.into()))?;
+        Ok(job)
+    }
+}
+
+/// Describes a change of a job for the gate and its audit trail. Never with a prompt.
+fn deed(verb: &'static str, id: JobId, resource: Resource, detail: Option<serde_json::Value>) -> Deed {
+    let target = format!("job:{id}");
+    Deed { action: Action::JobsWrite, verb, resource, target, place: EffectPlace::Store, detail }
+}
+
+/// What belongs to someone else does not exist.
+fn not_theirs_job(id: JobId, error: JobsError) -> JobsError {
+    match error {
+        JobsError::Gate(GateError::NotTheirs) => JobsError::JobNotFound(id),
+        error => error,
     }
 }
 

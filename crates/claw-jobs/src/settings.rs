@@ -1,13 +1,15 @@
 //! Settings of the installation that an administrator may change while it runs, over the server's own configuration.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use claw_agent::sandbox::{Limits, SandboxKind};
-use claw_core::{Action, Actor, NetworkMode, Resource};
-use claw_gate::Gate;
+use claw_core::{Action, Actor, JobSpec, NetworkMode, Resource, Usd, Workspace};
+use claw_gate::{Deed, EffectPlace, Gate};
 use claw_store::{NewDocument, Precondition, Store, StoreError};
+use serde_json::json;
+use tokio::sync::watch;
 
-use crate::JobsError;
+use crate::{JobsError, WorkspaceLimits};
 
 const KIND: &str = "setting";
 const ID: &str = "installation";
@@ -27,6 +29,10 @@ pub struct SettingsDefaults {
     pub timeout: Duration,
     /// Most that one job may cost, unless it says otherwise.
     pub max_budget_usd: Option<f64>,
+    /// Most that any job may cost, whatever it says; `None` for no ceiling.
+    pub budget_ceiling: Option<Usd>,
+    /// Most that all jobs together may cost in a day (UTC); `None` for no limit.
+    pub max_cost_per_day: Option<Usd>,
     /// Whether the server has a credential for the model API.
     pub has_model_credential: bool,
 }
@@ -41,7 +47,57 @@ pub struct RunSettings {
     /// Wall time of one run.
     pub timeout: Duration,
     /// Most that one job may cost, unless it says otherwise.
-    pub max_budget_usd: Option<f64>,
+    pub default_budget: Option<Usd>,
+    /// Most that any job may cost, whatever it says; `None` for no ceiling.
+    pub budget_ceiling: Option<Usd>,
+    /// Most that all jobs together may cost in a day (UTC); `None` for no limit.
+    pub max_cost_per_day: Option<Usd>,
+}
+
+impl RunSettings {
+    /// Returns what a job may cost over all its runs: what it asks for or else the default, and never more than the
+    /// ceiling, which may have been lowered since it was submitted.
+    pub(crate) fn budget(&self, spec: &JobSpec) -> Option<Usd> {
+        let asked = spec.max_budget_usd.and_then(Usd::from_dollars).or(self.default_budget);
+        match (asked, self.budget_ceiling) {
+            (Some(asked), Some(ceiling)) => Some(asked.min(ceiling)),
+            (asked, ceiling) => asked.or(ceiling),
+        }
+    }
+
+    /// Refuses limits beyond those of the installation: the right to write a workspace is no right to more of the
+    /// machine, or to its network.
+    pub(crate) fn check_limits(&self, limits: &WorkspaceLimits) -> Result<(), JobsError> {
+        let over = |what, asked, most| Err(JobsError::OverCeiling { what, asked, most });
+        if let Some(bytes) = limits.memory_limit_bytes.filter(|bytes| *bytes > self.limits.memory_bytes) {
+            return over("`memory_limit`", format_size(bytes), format_size(self.limits.memory_bytes));
+        }
+        if let Some(cpus) = limits.cpu_limit.filter(|cpus| *cpus > self.limits.cpus) {
+            return over("`cpu_limit`", format!("{cpus:?}"), format!("{:?}", self.limits.cpus));
+        }
+        match limits.network_mode {
+            Some(NetworkMode::Bridge) if self.network == NetworkMode::None => {
+                over("`network_mode`", "bridge".to_owned(), "none".to_owned())
+            }
+            Some(NetworkMode::Bridge | NetworkMode::None) | None => Ok(()),
+        }
+    }
+
+    /// Returns the limits and the network for a run in `workspace`: its own, within those of the installation, which may
+    /// have been lowered since the workspace was made.
+    pub(crate) fn within(&self, workspace: Option<&Workspace>) -> (Limits, NetworkMode) {
+        let (mut limits, mut network) = (self.limits, self.network);
+        if let Some(workspace) = workspace {
+            let memory = workspace.memory_limit_bytes.unwrap_or(limits.memory_bytes);
+            limits.memory_bytes = memory.min(limits.memory_bytes);
+            limits.cpus = workspace.cpu_limit.unwrap_or(limits.cpus).min(limits.cpus);
+            network = match (workspace.network_mode, network) {
+                (Some(NetworkMode::None), _) | (_, NetworkMode::None) => NetworkMode::None,
+                (Some(NetworkMode::Bridge) | None, NetworkMode::Bridge) => NetworkMode::Bridge,
+            };
+        }
+        (limits, network)
+    }
 }
 
 /// One setting as doors show it.
@@ -59,6 +115,7 @@ pub struct Settings {
     store: Store,
     gate: Gate,
     defaults: SettingsDefaults,
+    changed: Arc<watch::Sender<u64>>,
 }
 
 type Changes = BTreeMap<String, String>;
@@ -69,12 +126,14 @@ const PIDS: &str = "docker_pids_limit";
 const NETWORK: &str = "docker_network_mode";
 const TIMEOUT: &str = "default_timeout_secs";
 const BUDGET: &str = "default_max_budget_usd";
+const BUDGET_CEILING: &str = "max_budget_usd";
+const COST_PER_DAY: &str = "max_cost_per_day_usd";
 const FIXED: [&str; 3] = ["execution_backend", "sandbox_image", "anthropic_api_key"];
 
 impl Settings {
     /// Wires the settings.
     pub fn new(store: Store, gate: Gate, defaults: SettingsDefaults) -> Self {
-        Self { store, gate, defaults }
+        Self { store, gate, defaults, changed: Arc::default() }
     }
 
     /// Returns where jobs run.
@@ -107,8 +166,25 @@ impl Settings {
     /// # Errors
     ///
     /// [`JobsError::UnknownSetting`] and [`JobsError::BadSetting`].
+    ///
+    /// What waits for a limit is looked at again at once.
     pub async fn set(&self, actor: &Actor, new: Vec<SettingEntry>) -> Result<usize, JobsError> {
-        self.gate.permit(actor, Action::ConfigWrite, &Resource::Any)?;
+        let names: Vec<_> = new.iter().map(|entry| shown(&entry.key)).collect();
+        let deed = Deed {
+            action: Action::ConfigWrite,
+            verb: "settings.change",
+            resource: Resource::Any,
+            target: String::new(),
+            place: EffectPlace::Store,
+            detail: Some(json!({ "settings": names })),
+        };
+        let count = self.gate.perform(actor, deed, self.change(new)).await?;
+        tracing::info!(by = actor.owner(), count, "settings changed");
+        self.changed.send_modify(|count| *count = count.wrapping_add(1));
+        Ok(count)
+    }
+
+    async fn change(&self, new: Vec<SettingEntry>) -> Result<usize, JobsError> {
         let (mut changes, version) = self.load().await?;
         let count = new.len();
         for SettingEntry { key, value } in new {
@@ -134,8 +210,12 @@ impl Settings {
             NewDocument { kind: KIND, id: ID.into(), sort_key: String::new(), owner: String::new(), value };
         let precondition = version.map_or(Precondition::Absent, Precondition::Version);
         self.store.documents.put(document, precondition).await?;
-        tracing::info!(by = actor.owner(), count, "settings changed");
         Ok(count)
+    }
+
+    /// Wakes whoever waits for a setting to change.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
     }
 
     /// Returns what holds for the next run.
@@ -159,7 +239,9 @@ impl Settings {
             limits: defaults.limits,
             network: defaults.network,
             timeout: defaults.timeout,
-            max_budget_usd: defaults.max_budget_usd,
+            default_budget: defaults.max_budget_usd.and_then(Usd::from_dollars),
+            budget_ceiling: defaults.budget_ceiling,
+            max_cost_per_day: defaults.max_cost_per_day,
         };
         for (key, value) in changes {
             let bad = |reason: &str| JobsError::BadSetting { key: key.clone(), reason: reason.to_owned() };
@@ -188,14 +270,9 @@ impl Settings {
                     settings.timeout =
                         Duration::from_secs(secs.ok_or_else(|| bad("expected seconds from 1 to 86400"))?);
                 }
-                BUDGET => {
-                    settings.max_budget_usd = match value.as_str() {
-                        "" => None,
-                        text => Some(parse_within(text, 0.01, 10_000.0).ok_or_else(|| {
-                            bad("expected US dollars from 0.01 to 10000, or nothing for no limit")
-                        })?),
-                    };
-                }
+                BUDGET => settings.default_budget = parse_money(value, 10_000.0, &bad)?,
+                BUDGET_CEILING => settings.budget_ceiling = parse_money(value, 10_000.0, &bad)?,
+                COST_PER_DAY => settings.max_cost_per_day = parse_money(value, 1_000_000.0, &bad)?,
                 _ => return Err(JobsError::UnknownSetting(shown(key))),
             }
         }
@@ -214,13 +291,29 @@ impl Settings {
             entry(PIDS, settings.limits.pids.to_string()),
             entry(NETWORK, settings.network.as_str().to_owned()),
             entry(TIMEOUT, settings.timeout.as_secs().to_string()),
-            entry(BUDGET, settings.max_budget_usd.map(|usd| usd.to_string()).unwrap_or_default()),
+            entry(BUDGET, money(settings.default_budget)),
+            entry(BUDGET_CEILING, money(settings.budget_ceiling)),
+            entry(COST_PER_DAY, money(settings.max_cost_per_day)),
         ]
     }
 }
 
 fn shown(key: &str) -> String {
     key.chars().filter(|c| !c.is_control()).take(64).collect()
+}
+
+/// Reads an amount; nothing means no limit.
+fn parse_money(text: &str, max: f64, bad: &impl Fn(&str) -> JobsError) -> Result<Option<Usd>, JobsError> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let amount = parse_within(text, 0.01, max).and_then(Usd::from_dollars);
+    let expected = || bad(&format!("expected US dollars from 0.01 to {max}, or nothing for no limit"));
+    amount.map(Some).ok_or_else(expected)
+}
+
+fn money(amount: Option<Usd>) -> String {
+    amount.map(|usd| usd.dollars().to_string()).unwrap_or_default()
 }
 
 fn parse_within(text: &str, min: f64, max: f64) -> Option<f64> {

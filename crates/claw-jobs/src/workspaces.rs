@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use claw_agent::sandbox::Sandbox;
 use claw_core::{
-    Action, Actor, Clock, NetworkMode, Persistence, RepoPath, Resource, Workspace, WorkspaceEvent,
-    WorkspaceEventKind, WorkspaceId, WorkspaceName, WorkspaceSettingsError,
+    Action, Actor, Clock, Decision, NetworkMode, Persistence, RepoPath, Resource, Workspace, WorkspaceEvent,
+    WorkspaceEventKind, WorkspaceId, WorkspaceName, WorkspaceSettingsError, decide,
 };
-use claw_gate::{Gate, GateError};
+use claw_gate::{Deed, EffectPlace, Gate, GateError};
 use claw_store::{Document, DocumentFilter, NewDocument, Precondition, Store, StoreError};
 use claw_workspace::{CommitInfo, Listing, Workspaces};
+use serde_json::json;
 
-use crate::{JobService, JobsError, timeline};
+use crate::{DiskGuard, JobService, JobsError, Settings, timeline};
 
 pub(crate) const KIND: &str = "workspace";
 
@@ -48,6 +49,10 @@ impl WorkspaceLimits {
             return Err(WorkspaceSettingsError::CpuLimit(cpus.to_string()));
         }
         Ok(())
+    }
+
+    fn is_default(&self) -> bool {
+        *self == Self::default()
     }
 }
 
@@ -89,14 +94,23 @@ pub struct WorkspaceService {
     store: Store,
     gate: Gate,
     files: Workspaces,
+    settings: Settings,
+    disk: DiskGuard,
     clock: Arc<dyn Clock>,
     sandbox: Option<Arc<dyn Sandbox>>,
 }
 
 impl WorkspaceService {
     /// Wires the service.
-    pub fn new(store: Store, gate: Gate, files: Workspaces, clock: Arc<dyn Clock>) -> Self {
-        Self { store, gate, files, clock, sandbox: None }
+    pub fn new(
+        store: Store,
+        gate: Gate,
+        files: Workspaces,
+        settings: Settings,
+        disk: DiskGuard,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { store, gate, files, settings, disk, clock, sandbox: None }
     }
 
     /// Lets the service remove what `sandbox` keeps for a workspace (its HOME) together with the workspace's files.
@@ -106,9 +120,16 @@ impl WorkspaceService {
     }
 
     /// Makes a workspace: its repository first, then its record, so that a record never lacks a repository.
+    ///
+    /// # Errors
+    ///
+    /// [`JobsError::OverCeiling`] for limits beyond those of the installation; [`JobsError::StorageFull`].
     pub async fn create(&self, actor: &Actor, new: NewWorkspace) -> Result<Workspace, JobsError> {
-        self.gate.permit(actor, Action::WorkspacesWrite, &Resource::Any)?;
-        new.limits.check()?;
+        let action = Action::WorkspacesWrite;
+        if decide(actor, action, &Resource::Any) == Decision::Allow {
+            self.disk.check()?;
+            self.check_limits(&new.limits).await?;
+        }
         let now = self.clock.now();
         let workspace = Workspace {
             id: WorkspaceId::new(),
@@ -124,8 +145,22 @@ impl WorkspaceService {
             created_at: now,
             updated_at: now,
         };
+        let deed = Deed {
+            action,
+            verb: "workspace.create",
+            resource: Resource::Any,
+            target: target(workspace.id),
+            place: EffectPlace::Outside,
+            detail: Some(json!({ "name": workspace.name.as_str() })),
+        };
+        self.gate.perform(actor, deed, self.make(&workspace)).await?;
+        tracing::info!(workspace.id = %workspace.id, "workspace created");
+        Ok(workspace)
+    }
+
+    async fn make(&self, workspace: &Workspace) -> Result<(), JobsError> {
         self.files.create(workspace.id, &[]).await?;
-        if let Err(error) = self.put(&workspace, Precondition::Absent).await {
+        if let Err(error) = self.put(workspace, Precondition::Absent).await {
             // The store's error is the one to tell; a repository without a record is found by nobody.
             if let Err(cleanup) = self.files.delete(workspace.id).await {
                 tracing::warn!(workspace.id = %workspace.id, error = %cleanup, "could not remove an unused repository");
@@ -133,8 +168,7 @@ impl WorkspaceService {
             return Err(error);
         }
         self.note(workspace.id, WorkspaceEventKind::Initialized, None, "workspace created").await;
-        tracing::info!(workspace.id = %workspace.id, "workspace created");
-        Ok(workspace)
+        Ok(())
     }
 
     /// Returns a page of the caller's workspaces by name, and how many there are.
@@ -157,24 +191,36 @@ impl WorkspaceService {
     }
 
     /// Changes a workspace's record.
+    ///
+    /// # Errors
+    ///
+    /// [`JobsError::OverCeiling`] for new limits beyond those of the installation; [`JobsError::StorageFull`].
     pub async fn update(
         &self,
         actor: &Actor,
         id: WorkspaceId,
         change: WorkspaceChange,
     ) -> Result<Workspace, JobsError> {
-        let (mut workspace, version) = self.permitted_version(actor, Action::WorkspacesWrite, id).await?;
-        change.limits.check()?;
-        workspace.name = change.name;
-        workspace.description = change.description;
-        workspace.claude_md = change.claude_md;
-        workspace.remote_url = change.remote_url.or(workspace.remote_url);
-        workspace.memory_limit_bytes = change.limits.memory_limit_bytes.or(workspace.memory_limit_bytes);
-        workspace.cpu_limit = change.limits.cpu_limit.or(workspace.cpu_limit);
-        workspace.network_mode = change.limits.network_mode.or(workspace.network_mode);
-        workspace.updated_at = self.clock.now();
-        self.put(&workspace, Precondition::Version(version)).await?;
-        Ok(workspace)
+        let mut changed = None;
+        if let Some((mut workspace, version)) = self.reachable(actor, id).await? {
+            self.disk.check()?;
+            self.check_limits(&change.limits).await?;
+            workspace.name = change.name;
+            workspace.description = change.description;
+            workspace.claude_md = change.claude_md;
+            workspace.remote_url = change.remote_url.or(workspace.remote_url);
+            workspace.memory_limit_bytes = change.limits.memory_limit_bytes.or(workspace.memory_limit_bytes);
+            workspace.cpu_limit = change.limits.cpu_limit.or(workspace.cpu_limit);
+            workspace.network_mode = change.limits.network_mode.or(workspace.network_mode);
+            workspace.updated_at = self.clock.now();
+            changed = Some((workspace, version));
+        }
+        self.perform(actor, id, "workspace.change", EffectPlace::Store, None, async {
+            let (workspace, version) = changed.ok_or(JobsError::WorkspaceNotFound(id))?;
+            self.put(&workspace, Precondition::Version(version)).await?;
+            Ok(workspace)
+        })
+        .await
     }
 
     /// Deletes a workspace's record, and its files if asked to. Jobs that ran in it stay.
@@ -183,23 +229,27 @@ impl WorkspaceService {
     ///
     /// [`JobsError::WorkspaceBusy`] while jobs of it wait or run.
     pub async fn delete(&self, actor: &Actor, id: WorkspaceId, delete_files: bool) -> Result<(), JobsError> {
-        let (_, version) = self.permitted_version(actor, Action::WorkspacesWrite, id).await?;
-        let jobs = JobService::open_jobs(&self.store, id).await?;
-        if jobs > 0 {
-            return Err(JobsError::WorkspaceBusy { id, jobs });
-        }
-        self.store.documents.delete(KIND, &id.to_string(), Precondition::Version(version)).await?;
-        if delete_files {
-            self.files.delete(id).await?;
-            if let Some(sandbox) = &self.sandbox
-                && let Err(error) = sandbox.forget_workspace(id).await
-            {
-                // The workspace itself is gone; what is left holds no files of it and gets in nobody's way.
-                tracing::warn!(workspace.id = %id, %error, "could not remove the HOME of a deleted workspace");
+        let detail = Some(json!({ "files": delete_files }));
+        self.perform(actor, id, "workspace.delete", EffectPlace::Outside, detail, async {
+            let (_, version) = self.record(id).await?;
+            let jobs = JobService::open_jobs(&self.store, id).await?;
+            if jobs > 0 {
+                return Err(JobsError::WorkspaceBusy { id, jobs });
             }
-        }
-        tracing::info!(workspace.id = %id, delete_files, "workspace deleted");
-        Ok(())
+            self.store.documents.delete(KIND, &id.to_string(), Precondition::Version(version)).await?;
+            if delete_files {
+                self.files.delete(id).await?;
+                if let Some(sandbox) = &self.sandbox
+                    && let Err(error) = sandbox.forget_workspace(id).await
+                {
+                    // The workspace itself is gone; what is left holds no files of it and gets in nobody's way.
+                    tracing::warn!(workspace.id = %id, %error, "could not remove the HOME of a deleted workspace");
+                }
+            }
+            tracing::info!(workspace.id = %id, delete_files, "workspace deleted");
+            Ok(())
+        })
+        .await
     }
 
     /// Returns the files and folders of the workspace.
@@ -220,6 +270,10 @@ impl WorkspaceService {
     }
 
     /// Writes a file and commits it.
+    ///
+    /// # Errors
+    ///
+    /// [`JobsError::StorageFull`] while there is too little room.
     pub async fn write_file(
         &self,
         actor: &Actor,
@@ -227,23 +281,35 @@ impl WorkspaceService {
         path: &RepoPath,
         content: &[u8],
     ) -> Result<(), JobsError> {
-        self.permitted(actor, Action::WorkspacesWrite, id).await?;
-        self.files.write_file(id, path, content, &actor.owner()).await?;
-        self.note(id, WorkspaceEventKind::FileModified, None, &format!("{path} written")).await;
-        Ok(())
+        let detail = Some(json!({ "path": path.to_string(), "bytes": content.len() }));
+        self.perform(actor, id, "file.write", EffectPlace::Outside, detail, async {
+            self.disk.check()?;
+            self.files.write_file(id, path, content, &actor.owner()).await?;
+            self.note(id, WorkspaceEventKind::FileModified, None, &format!("{path} written")).await;
+            Ok(())
+        })
+        .await
     }
 
     /// Deletes a file or folder and commits that.
+    ///
+    /// # Errors
+    ///
+    /// [`JobsError::StorageFull`] while there is too little room: the history keeps what is deleted.
     pub async fn delete_file(
         &self,
         actor: &Actor,
         id: WorkspaceId,
         path: &RepoPath,
     ) -> Result<(), JobsError> {
-        self.permitted(actor, Action::WorkspacesWrite, id).await?;
-        self.files.delete_path(id, path, &actor.owner()).await?;
-        self.note(id, WorkspaceEventKind::FileModified, None, &format!("{path} deleted")).await;
-        Ok(())
+        let detail = Some(json!({ "path": path.to_string() }));
+        self.perform(actor, id, "file.delete", EffectPlace::Outside, detail, async {
+            self.disk.check()?;
+            self.files.delete_path(id, path, &actor.owner()).await?;
+            self.note(id, WorkspaceEventKind::FileModified, None, &format!("{path} deleted")).await;
+            Ok(())
+        })
+        .await
     }
 
     /// Returns commits, the newest first.
@@ -270,6 +336,46 @@ impl WorkspaceService {
         Ok(timeline::page(&self.store, id, offset, limit).await?)
     }
 
+    /// Does something to one workspace, with an audit entry before and after.
+    async fn perform<T: Send>(
+        &self,
+        actor: &Actor,
+        id: WorkspaceId,
+        verb: &'static str,
+        place: EffectPlace,
+        detail: Option<serde_json::Value>,
+        effect: impl Future<Output = Result<T, JobsError>> + Send,
+    ) -> Result<T, JobsError> {
+        let action = Action::WorkspacesWrite;
+        let resource = self.resource(actor, action, id).await?;
+        let deed = Deed { action, verb, resource, target: target(id), place, detail };
+        self.gate.perform(actor, deed, effect).await.map_err(|error| not_theirs(id, error))
+    }
+
+    /// Returns what to ask the gate about. Without the scope that is nothing in particular, so that a key without it
+    /// cannot ask which workspaces exist.
+    pub(crate) async fn resource(
+        &self,
+        actor: &Actor,
+        action: Action,
+        id: WorkspaceId,
+    ) -> Result<Resource, JobsError> {
+        match decide(actor, action, &Resource::Any) {
+            Decision::Allow => Ok(Resource::Owned { owner: self.record(id).await?.0.owner }),
+            Decision::ScopeMissing(_) | Decision::NotTheirs => Ok(Resource::Any),
+        }
+    }
+
+    /// Returns the workspace with its version if the caller may change it; `None` if the gate is going to refuse.
+    async fn reachable(&self, actor: &Actor, id: WorkspaceId) -> Result<Option<(Workspace, u64)>, JobsError> {
+        let action = Action::WorkspacesWrite;
+        let resource = self.resource(actor, action, id).await?;
+        match decide(actor, action, &resource) {
+            Decision::Allow => Ok(Some(self.record(id).await?)),
+            Decision::ScopeMissing(_) | Decision::NotTheirs => Ok(None),
+        }
+    }
+
     /// Returns the workspace if the caller may do `action` to it.
     pub(crate) async fn permitted(
         &self,
@@ -277,24 +383,38 @@ impl WorkspaceService {
         action: Action,
         id: WorkspaceId,
     ) -> Result<Workspace, JobsError> {
-        Ok(self.permitted_version(actor, action, id).await?.0)
-    }
-
-    async fn permitted_version(
-        &self,
-        actor: &Actor,
-        action: Action,
-        id: WorkspaceId,
-    ) -> Result<(Workspace, u64), JobsError> {
         // The scope comes first, so that a key without it cannot ask which workspaces exist.
         self.gate.permit(actor, action, &Resource::Any)?;
-        let document =
-            self.store.documents.get(KIND, &id.to_string()).await?.ok_or(JobsError::WorkspaceNotFound(id))?;
-        match self.gate.permit(actor, action, &Resource::Owned { owner: document.owner.clone() }) {
-            Ok(()) => Ok((parse(&document)?, document.version)),
-            Err(GateError::NotTheirs) => Err(JobsError::WorkspaceNotFound(id)),
-            Err(error) => Err(error.into()),
+        let (workspace, _) = self.record(id).await?;
+        let resource = Resource::Owned { owner: workspace.owner.clone() };
+        self.gate.permit(actor, action, &resource).map_err(|error| not_theirs(id, error.into()))?;
+        Ok(workspace)
+    }
+
+    async fn record(&self, id: WorkspaceId) -> Result<(Workspace, u64), JobsError> {
+        let document = self.store.documents.get(KIND, &id.to_string()).await?;
+        let document = document.ok_or(JobsError::WorkspaceNotFound(id))?;
+        Ok((parse(&document)?, document.version))
+    }
+
+    async fn check_limits(&self, limits: &WorkspaceLimits) -> Result<(), JobsError> {
+        limits.check()?;
+        if !limits.is_default() {
+            self.settings.for_run().await?.check_limits(limits)?;
         }
+        Ok(())
+    }
+
+    pub(crate) fn repositories(&self) -> &Workspaces {
+        &self.files
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub(crate) fn disk(&self) -> &DiskGuard {
+        &self.disk
     }
 
     async fn put(&self, workspace: &Workspace, precondition: Precondition) -> Result<(), JobsError> {
@@ -324,4 +444,16 @@ pub(crate) fn parse(document: &Document) -> Result<Workspace, StoreError> {
         what: format!("workspace {}", document.id),
         reason: error.to_string(),
     })
+}
+
+fn target(id: WorkspaceId) -> String {
+    format!("workspace:{id}")
+}
+
+/// What belongs to someone else does not exist.
+pub(crate) fn not_theirs(id: WorkspaceId, error: JobsError) -> JobsError {
+    match error {
+        JobsError::Gate(GateError::NotTheirs) => JobsError::WorkspaceNotFound(id),
+        error => error,
+    }
 }

@@ -79,6 +79,6 @@ pub(super) async fn mark_unkept(copy: &WorkingCopy, job: JobId) {
 }
 
 /// Tells whether the working copy must stay.
-pub(super) async fn is_unkept(copy: &WorkingCopy) -> bool {
+pub(crate) async fn is_unkept(copy: &WorkingCopy) -> bool {
     tokio::fs::try_exists(folder(copy).join(UNKEPT_MARK)).await.unwrap_or(true)
 }

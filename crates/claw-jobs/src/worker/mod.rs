@@ -9,26 +9,38 @@
 //! A worker may die at any point. Up to the saved outcome the job is run again; from there on the next start
 //! finishes what was begun. Either way the job ends with one result.
 
+mod active;
 mod changes;
 mod dispatch;
 mod execute;
 mod keeper;
+mod notes;
 mod outcome;
 mod recovery;
+mod settle;
 mod state;
+mod warm;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use claw_agent::{gateway::Gateway, sandbox::Sandbox};
-use claw_core::{Clock, RetryPolicy, WorkerId};
+use claw_core::{Clock, JobId, RetryPolicy, WorkerId};
+use claw_gate::Gate;
 use claw_store::Store;
 use claw_workspace::Workspaces;
 use tokio::task::JoinHandle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{JobsError, Settings};
+use crate::{
+    DiskGuard, JobsError, Redactor, Settings,
+    logs::{LogTask, LogWriter},
+    purse::Purse,
+};
+use active::Active;
+use warm::Busy;
 
-pub use state::{WorkerSnapshot, WorkerState};
+pub(crate) use changes::is_unkept;
+pub use state::{Wait, WorkerSnapshot, WorkerState};
 
 /// How a worker works.
 #[derive(Clone, Debug)]
@@ -49,16 +61,47 @@ pub struct WorkerConfig {
     pub shutdown_grace: Duration,
 }
 
-/// Everything a worker works with.
+/// Everything a worker works with. Each is a part of its own that the binary builds.
+pub struct WorkerParts {
+    /// Where jobs are.
+    pub store: Store,
+    /// Knows the daily limits of keys.
+    pub gate: Gate,
+    /// The workspaces' files.
+    pub files: Workspaces,
+    /// Where agents run.
+    pub sandbox: Arc<dyn Sandbox>,
+    /// How agents reach their model.
+    pub gateway: Gateway,
+    /// Limits of runs and jobs.
+    pub settings: Settings,
+    /// Holds new runs back while the disk is nearly full.
+    pub disk: DiskGuard,
+    /// Takes secrets out of what runs leave behind.
+    pub redactor: Redactor,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// How the worker works.
+    pub config: WorkerConfig,
+    /// Where the worker tells how things stand.
+    pub state: WorkerState,
+}
+
+/// Claims jobs and runs them.
 pub struct Worker {
     store: Store,
     files: Workspaces,
     sandbox: Arc<dyn Sandbox>,
     gateway: Gateway,
     settings: Settings,
+    purse: Purse,
+    disk: DiskGuard,
+    redactor: Redactor,
     clock: Arc<dyn Clock>,
     config: WorkerConfig,
     state: WorkerState,
+    active: Active,
+    busy: Busy,
 }
 
 /// A worker that runs.
@@ -72,18 +115,37 @@ pub struct WorkerHandle {
 
 impl Worker {
     /// Wires a worker.
-    #[expect(clippy::too_many_arguments, reason = "each is a part of its own that the binary builds")]
-    pub fn new(
-        store: Store,
-        files: Workspaces,
-        sandbox: Arc<dyn Sandbox>,
-        gateway: Gateway,
-        settings: Settings,
-        clock: Arc<dyn Clock>,
-        config: WorkerConfig,
-        state: WorkerState,
-    ) -> Self {
-        Self { store, files, sandbox, gateway, settings, clock, config, state }
+    pub fn new(parts: WorkerParts) -> Self {
+        let WorkerParts {
+            store,
+            gate,
+            files,
+            sandbox,
+            gateway,
+            settings,
+            disk,
+            redactor,
+            clock,
+            config,
+            state,
+        } = parts;
+        let purse = Purse::new(store.clone(), gate, settings.clone(), Arc::clone(&clock));
+        let (active, busy) = (Active::default(), Busy::default());
+        Self {
+            store,
+            files,
+            sandbox,
+            gateway,
+            settings,
+            purse,
+            disk,
+            redactor,
+            clock,
+            config,
+            state,
+            active,
+            busy,
+        }
     }
 
     /// Finishes what a former start left behind, then begins to claim jobs.
@@ -99,6 +161,10 @@ impl Worker {
         let dispatcher =
             tokio::spawn(Arc::clone(&worker).dispatch(stop.clone(), stop_runs.clone(), runs.clone()));
         Ok(WorkerHandle { stop, stop_runs, dispatcher, runs, grace: worker.config.shutdown_grace })
+    }
+
+    fn log_writer(&self, job: JobId) -> (LogWriter, LogTask) {
+        LogWriter::start(&self.store, self.clock.clone(), self.redactor.clone(), job)
     }
 
     fn worker_id(&self, slot: usize) -> WorkerId {

@@ -29,6 +29,7 @@ pub(super) struct SavedOutcome {
 pub(super) enum SavedEnd {
     Completed { result: JobResult },
     Failed { kind: FailureKind, error: String, retry_at: Option<Timestamp> },
+    Postponed { error: String, until: Timestamp },
     Cancelled,
 }
 
@@ -37,6 +38,7 @@ impl SavedEnd {
         match self {
             Self::Completed { result } => JobOutcome::Completed { result },
             Self::Failed { kind, error, retry_at } => JobOutcome::Failed { kind, error, retry_at },
+            Self::Postponed { error, until } => JobOutcome::Postponed { error, until },
             Self::Cancelled => JobOutcome::Cancelled,
         }
     }

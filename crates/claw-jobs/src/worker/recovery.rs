@@ -1,11 +1,11 @@
 //! What a start does about the jobs and files of the one before it.
 
-use claw_core::{Job, JobState, Lease};
-use claw_store::StreamName;
+use claw_core::{Job, JobState, JobStatus, Lease};
+use claw_store::{StreamName, fault};
 use claw_workspace::WorkingCopy;
 
 use super::{Worker, changes, keeper::RunEnder, outcome::SavedOutcome};
-use crate::{HouseLine, JobsError, logs::LogWriter};
+use crate::{HouseLine, JobsError};
 
 impl Worker {
     /// Finishes jobs whose agent was done, and frees the others that a former start of this installation held.
@@ -23,7 +23,8 @@ impl Worker {
                 && saved.token == *token
             {
                 tracing::info!(job.id = %job.id, "finishing a job whose agent was done before the restart");
-                let (log, log_task) = LogWriter::start(&self.store, self.clock.clone(), job.id);
+                let (log, log_task) = self.log_writer(job.id);
+                fault::point("recovery.adopted");
                 self.keep_and_finish(&job, saved, Some(&copy), &log, &RunEnder::default()).await;
                 drop(log);
                 if let Ok(Err(error)) = log_task.await {
@@ -33,6 +34,7 @@ impl Worker {
         }
         let lapsed =
             self.store.jobs.lapse(&[former], self.config.retry.max_retries, self.clock.now()).await?;
+        fault::point("recovery.lapsed");
         for lapsed in lapsed {
             let lost = vec![HouseLine::RunLost.to_bytes()];
             self.store.streams.append(&StreamName::job_log(lapsed.job.id), lost, self.clock.now()).await?;
@@ -53,6 +55,10 @@ impl Worker {
     pub(super) async fn discard_leftovers(&self) -> Result<(), JobsError> {
         for id in self.files.leftover_jobs().await? {
             if let Some(job) = self.store.jobs.get(id).await? {
+                // Whatever of ours was running has been freed by now: this one is another server's.
+                if job.status() == JobStatus::Running {
+                    continue;
+                }
                 let waits = !job.status().is_terminal() && self.saved_run(&job).await.is_some();
                 let copy = self.files.working_copy(id).await.unwrap_or_default();
                 let unkept = match &copy {
@@ -65,6 +71,7 @@ impl Worker {
             }
             tracing::info!(job.id = %id, "removing a working copy that a former start left behind");
             self.files.discard(id).await?;
+            fault::point("recovery.discarded");
         }
         Ok(())
     }

@@ -24,6 +24,7 @@ async fn claim(house: &House) -> (JobId, u64) {
         worker: WorkerId::new("test", "boot", 0),
         lease_until: now + jiff::SignedDuration::from_secs(60),
         max_retries: 1,
+        skip_owners: Vec::new(),
     };
     let claimed =
         house.store.jobs.claim(request, now).await.expect("the store answers").expect("a job is due");
@@ -107,6 +108,7 @@ async fn jobs_of_a_persistent_workspace_exclude_each_other_and_those_of_an_ephem
             worker: WorkerId::new("test", "boot", slot),
             lease_until: now() + jiff::SignedDuration::from_secs(60),
             max_retries: 1,
+            skip_owners: Vec::new(),
         };
         for slot in 0..2 {
             house.store.jobs.claim(request(slot), now()).await.expect("the store answers");

@@ -14,6 +14,7 @@ async fn claimed_by_a_former_start(house: &House) -> (Job, u64) {
         worker: WorkerId::new(INSTANCE, "former", 0),
         lease_until: now + jiff::SignedDuration::from_secs(3600),
         max_retries: 1,
+        skip_owners: Vec::new(),
     };
     let claimed =
         house.store.jobs.claim(request, now).await.expect("the store answers").expect("a job is due");
@@ -131,6 +132,7 @@ async fn jobs_of_other_installations_are_left_alone() {
         worker: WorkerId::new("another-host", "boot", 0),
         lease_until: now + jiff::SignedDuration::from_secs(3600),
         max_retries: 1,
+        skip_owners: Vec::new(),
     };
     let claimed = house.store.jobs.claim(request, now).await.expect("answers").expect("a job");
 

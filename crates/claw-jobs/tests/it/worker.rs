@@ -136,27 +136,6 @@ async fn a_starting_folder_that_is_not_there_fails_the_job_at_once() {
 }
 
 #[tokio::test]
-async fn the_budget_counts_over_all_runs_of_a_job() {
-    let house = House::new().await;
-    let program = house.folder.path().join("agent");
-    // An agent that costs 60 cents and then dies without a result for its last turn.
-    let result = r#"{"type":"result","subtype":"error_during_execution","is_error":true,"session_id":"s","total_cost_usd":0.6,"errors":["API Error: 500 broken"],"api_error_status":500}"#;
-    std::fs::write(&program, format!("#!/bin/sh\ncat >/dev/null\necho '{result}'\nexit 1\n"))
-        .expect("written");
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("executable");
-    let worker = house.worker_with(program, 1).await;
-
-    let job = house
-        .submit(&admin(), JobSpec { max_budget_usd: Some(0.5), ..JobSpec::new("x", JobSource::Api) })
-        .await;
-
-    let ended = house.ended(job.id).await;
-    assert!(matches!(ended.state, JobState::Failed { kind: FailureKind::Budget, .. }), "{:?}", ended.state);
-    assert_eq!(ended.usage.cost_usd, Some(0.6), "the second run never began");
-    worker.shutdown().await;
-}
-
-#[tokio::test]
 async fn an_agent_cannot_speak_for_the_house_in_its_log() {
     let house = House::new().await;
     let program = house.folder.path().join("agent");

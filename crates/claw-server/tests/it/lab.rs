@@ -13,8 +13,8 @@ use claw_core::{
     SystemClock, Timestamp, WorkerId,
 };
 use claw_docker::Docker;
-use claw_gate::{Gate, GateConfig, SetupState};
-use claw_jobs::{JobService, Settings, SettingsDefaults, WorkerState, WorkspaceService};
+use claw_gate::{Gate, GateConfig, NewKey, SetupState};
+use claw_jobs::{DiskGuard, JobService, Settings, SettingsDefaults, WorkerState, WorkspaceService};
 use claw_server::{App, HttpConfig};
 use claw_store::{
     ClaimRequest, Store, StreamName,
@@ -88,27 +88,38 @@ impl Lab {
         let store = database.store();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let config = GateConfig { api_token: None, data_dir: folder.path().to_owned() };
-        let gate = Gate::new(config, Arc::clone(&store.documents), Arc::clone(&clock)).expect("a gate");
+        let gate = Gate::new(config, store.clone(), Arc::clone(&clock)).expect("a gate");
         let SetupState::Required { token } = gate.start(None).await.expect("the gate starts") else {
             panic!("a new store needs set-up")
         };
         let files = Workspaces::open(folder.path()).await.expect("git is installed");
-        let workspaces = WorkspaceService::new(store.clone(), gate.clone(), files, Arc::clone(&clock));
-        let jobs = JobService::new(store.clone(), gate.clone(), workspaces.clone(), Arc::clone(&clock));
         let defaults = SettingsDefaults {
             backend: SandboxKind::Docker,
             sandbox_image: options.sandbox_image.into(),
             limits: Limits { memory_bytes: 4 << 30, cpus: 2.0, pids: 256 },
-            network: NetworkMode::None,
+            network: NetworkMode::Bridge,
             timeout: Duration::from_secs(1800),
             max_budget_usd: None,
+            budget_ceiling: None,
+            max_cost_per_day: None,
             has_model_credential: true,
         };
+        let settings = Settings::new(store.clone(), gate.clone(), defaults);
+        let disk = DiskGuard::new(folder.path().to_owned(), 0);
+        let workspaces = WorkspaceService::new(
+            store.clone(),
+            gate.clone(),
+            files,
+            settings.clone(),
+            disk,
+            Arc::clone(&clock),
+        );
+        let jobs = JobService::new(store.clone(), gate.clone(), workspaces.clone(), Arc::clone(&clock));
         let router = claw_server::router(App {
             gate: gate.clone(),
             jobs,
             workspaces,
-            settings: Settings::new(store.clone(), gate.clone(), defaults),
+            settings,
             engine: options.engine,
             worker: WorkerState::default(),
             config: HttpConfig {
@@ -136,7 +147,13 @@ impl Lab {
     /// Makes a key of role agent with exactly these scopes.
     pub(crate) async fn key(&self, scopes: &[Scope]) -> String {
         let scopes = scopes.iter().copied().collect();
-        let made = self.gate.create_key(&Actor::system(), "test key", scopes, Role::Agent).await;
+        let made = self
+            .gate
+            .create_key(
+                &Actor::system(),
+                NewKey { label: "test key".into(), scopes, role: Role::Agent, max_usd_per_day: None },
+            )
+            .await;
         made.expect("a key is made").0.expose().to_owned()
     }
 

@@ -255,8 +255,17 @@ impl From<JobState> for StateFields {
 impl From<Job> for JobView {
     fn from(job: Job) -> Self {
         let status = job.status().into();
-        let Job { id, owner, spec, state, created_at, retry_count, lease_count: _, usage, postponed_since: _ } =
-            job;
+        let Job {
+            id,
+            owner,
+            spec,
+            state,
+            created_at,
+            retry_count,
+            lease_count: _,
+            usage,
+            postponed_since: _,
+        } = job;
         let StateFields { started_at, completed_at, worker_id, error, cancel_requested, not_before } =
             state.into();
         Self {
