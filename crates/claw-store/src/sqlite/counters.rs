@@ -13,6 +13,16 @@ pub(super) fn next(connection: &Connection, name: &str) -> Result<i64, StoreErro
     Ok(statement.query_row(params![name], |row| row.get(0))?)
 }
 
+/// Adds to the number.
+pub(super) fn add(connection: &Connection, name: &str, amount: i64) -> Result<(), StoreError> {
+    let mut statement = connection.prepare_cached(
+        "INSERT INTO counters (name, value) VALUES (?1, ?2)
+         ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
+    )?;
+    statement.execute(params![name, amount])?;
+    Ok(())
+}
+
 /// Sets the number.
 pub(super) fn set(connection: &Connection, name: &str, value: i64) -> Result<(), StoreError> {
     let mut statement = connection.prepare_cached(

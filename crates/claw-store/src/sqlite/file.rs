@@ -22,6 +22,9 @@ const STATEMENTS: usize = 128;
 /// Page cache per connection in KiB. It fills only as far as it is used.
 const CACHE_KIB: i64 = 8 * 1024;
 
+/// Pages in the log that have it folded into the file. Pages that every write touches are copied once for so many.
+const CHECKPOINT_PAGES: i64 = 8_000;
+
 /// Size in bytes to which the log shrinks after a checkpoint.
 const LOG_LIMIT_BYTES: i64 = 64 * 1024 * 1024;
 
@@ -75,6 +78,7 @@ pub(super) fn connect_writer(path: &Path, options: &SqliteOptions) -> Result<Con
         connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
         connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
         connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update_and_check(None, "wal_autocheckpoint", CHECKPOINT_PAGES, |_| Ok(()))?;
         connection.pragma_update_and_check(None, "journal_size_limit", LOG_LIMIT_BYTES, |_| Ok(()))?;
         if let Some(bytes) = options.max_size_bytes {
             let page_size: i64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;

@@ -13,6 +13,7 @@ mod leases;
 mod migrations;
 mod readers;
 mod streams;
+mod together;
 mod upkeep;
 mod writer;
 

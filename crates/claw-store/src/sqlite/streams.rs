@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::{
     Engine,
     error::{corrupt, from_sql, moment, nanoseconds, to_sql},
+    together::ChainEnd,
     writer::Step,
 };
 use crate::{
@@ -130,13 +131,7 @@ pub(super) fn append<R: AsRef<[u8]>>(
     now: Timestamp,
 ) -> Result<u64, StoreError> {
     let count = to_sql(records.len() as u64);
-    let (id, last): (i64, i64) = step
-        .connection
-        .prepare_cached(
-            "INSERT INTO streams (name, last_seq) VALUES (?1, ?2)
-             ON CONFLICT (name) DO UPDATE SET last_seq = last_seq + excluded.last_seq RETURNING id, last_seq",
-        )?
-        .query_row(params![stream.as_str(), count], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let (id, last) = extend(step.connection, &stream, count)?;
     let mut insert = step
         .connection
         .prepare_cached("INSERT INTO records (stream_id, seq, at, data) VALUES (?1, ?2, ?3, ?4)")?;
@@ -146,6 +141,31 @@ pub(super) fn append<R: AsRef<[u8]>>(
     drop(insert);
     step.signal(Topic::Stream(stream));
     Ok(from_sql(last))
+}
+
+/// Appends records, each with its moment.
+pub(super) fn append_at(
+    connection: &Connection,
+    stream: &StreamName,
+    records: &[(i64, Vec<u8>)],
+) -> Result<(), StoreError> {
+    let count = to_sql(records.len() as u64);
+    let (id, last) = extend(connection, stream, count)?;
+    let mut insert = connection
+        .prepare_cached("INSERT INTO records (stream_id, seq, at, data) VALUES (?1, ?2, ?3, ?4)")?;
+    for (seq, (at, record)) in (last - count + 1..).zip(records) {
+        insert.execute(params![id, seq, at, record])?;
+    }
+    Ok(())
+}
+
+/// Makes room for so many records; returns the stream's row and the number of the last of them.
+fn extend(connection: &Connection, stream: &StreamName, count: i64) -> Result<(i64, i64), StoreError> {
+    let mut statement = connection.prepare_cached(
+        "INSERT INTO streams (name, last_seq) VALUES (?1, ?2)
+         ON CONFLICT (name) DO UPDATE SET last_seq = last_seq + excluded.last_seq RETURNING id, last_seq",
+    )?;
+    Ok(statement.query_row(params![stream.as_str(), count], |row| Ok((row.get(0)?, row.get(1)?)))?)
 }
 
 /// Refuses to begin the log of a job that does not exist.
@@ -213,12 +233,13 @@ fn append_chained(
     now: Timestamp,
 ) -> Result<u64, StoreError> {
     let connection = step.connection;
-    connection
-        .prepare_cached("INSERT INTO streams (name, last_seq) VALUES (?1, 0) ON CONFLICT (name) DO NOTHING")?
-        .execute(params![stream.as_str()])?;
-    let (id, mut last) = find(connection, &stream)?
-        .ok_or_else(|| corrupt(stream.as_str(), "the stream is gone in the step that made it"))?;
-    let mut previous = hash_of(connection, &stream, id, last)?;
+    let ChainEnd { stream_id: id, mut last, hash: mut previous } = match step.together.chain(&stream) {
+        Some(end) => end,
+        None => {
+            let (stream_id, last) = extend(connection, &stream, 0)?;
+            ChainEnd { stream_id, last, hash: hash_of(connection, &stream, stream_id, last)? }
+        }
+    };
     let mut insert = connection
         .prepare_cached("INSERT INTO records (stream_id, seq, at, data, hash) VALUES (?1, ?2, ?3, ?4, ?5)")?;
     // As it will be read back.
@@ -229,9 +250,7 @@ fn append_chained(
         insert.execute(params![id, last, nanoseconds(now), record, previous.as_bytes().as_slice()])?;
     }
     drop(insert);
-    connection
-        .prepare_cached("UPDATE streams SET last_seq = ?2 WHERE id = ?1")?
-        .execute(params![id, last])?;
+    step.together.set_chain(stream.clone(), ChainEnd { stream_id: id, last, hash: previous });
     step.signal(Topic::Stream(stream));
     Ok(from_sql(last))
 }

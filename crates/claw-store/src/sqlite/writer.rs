@@ -10,7 +10,11 @@ use std::{
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{error::closed, jobs::search};
+use super::{
+    error::closed,
+    jobs::search,
+    together::{Share, Together},
+};
 use crate::{Signals, StoreError, Topic, fault, signals::LocalSignals};
 
 /// Writes that may wait. Past it callers wait for a place, so that memory stays bounded.
@@ -22,7 +26,17 @@ const BATCH: usize = 256;
 /// One write inside the transaction of its batch. A savepoint of its own undoes it alone if it fails.
 pub(super) struct Step<'a> {
     pub(super) connection: &'a Connection,
+    /// What the write changes together with others of its batch.
+    pub(super) share: Share,
+    /// The state of the batch.
+    pub(super) together: &'a mut Together,
     topics: Vec<Topic>,
+}
+
+/// What a write leaves when it went well.
+struct Effect {
+    topics: Vec<Topic>,
+    share: Share,
 }
 
 impl Step<'_> {
@@ -49,7 +63,7 @@ trait Write: Send {
     fn is_wanted(&self) -> bool;
 
     /// Does the work; `None` if it failed and must be undone.
-    fn run(&mut self, connection: &Connection) -> Option<Vec<Topic>>;
+    fn run(&mut self, connection: &Connection, together: &mut Together) -> Option<Effect>;
 
     /// Tells whether the work failed because there was no room.
     fn met_full_disk(&self) -> bool;
@@ -97,9 +111,9 @@ where
         !self.reply.is_closed()
     }
 
-    fn run(&mut self, connection: &Connection) -> Option<Vec<Topic>> {
+    fn run(&mut self, connection: &Connection, together: &mut Together) -> Option<Effect> {
         let work = self.work.take()?;
-        let mut step = Step { connection, topics: Vec::new() };
+        let mut step = Step { connection, share: Share::default(), together, topics: Vec::new() };
         // A panic must not take the writer along: the savepoint undoes the half-done work.
         let outcome = catch_unwind(AssertUnwindSafe(|| work(&mut step))).unwrap_or_else(|_| {
             tracing::error!("a write panicked and was undone");
@@ -107,7 +121,7 @@ where
         });
         let is_ok = outcome.is_ok();
         self.outcome = Some(outcome);
-        is_ok.then_some(step.topics)
+        is_ok.then_some(Effect { topics: step.topics, share: step.share })
     }
 
     fn met_full_disk(&self) -> bool {
@@ -236,10 +250,13 @@ fn commit(connection: &Connection, mut batch: Vec<Box<dyn Write>>, signals: &Loc
 fn run(connection: &Connection, batch: &mut [Box<dyn Write>]) -> Result<HashSet<Topic>, StoreError> {
     let statement = |sql| connection.prepare_cached(sql)?.execute([]);
     let mut topics = HashSet::new();
+    let mut together = Together::default();
+    fault::point("store.before_begin");
     statement("BEGIN IMMEDIATE")?;
     for write in batch {
         statement("SAVEPOINT one_write")?;
-        let outcome = write.run(connection);
+        let mark = together.mark();
+        let outcome = write.run(connection, &mut together);
         if connection.is_autocommit() {
             // SQLite itself gives up the whole transaction when the disk is full or broken, and what the writes
             // before this one did is gone with it.
@@ -251,14 +268,19 @@ fn run(connection: &Connection, batch: &mut [Box<dyn Write>]) -> Result<HashSet<
             });
         }
         match outcome {
-            Some(wanted) => topics.extend(wanted),
+            Some(effect) => {
+                topics.extend(effect.topics);
+                together.take_in(effect.share);
+            }
             None => {
+                together.give_back(mark);
                 statement("ROLLBACK TO one_write")?;
             }
         }
         statement("RELEASE one_write")?;
         fault::point("store.after_write");
     }
+    together.write(connection)?;
     fault::point("store.before_commit");
     statement("COMMIT")?;
     fault::point("store.after_commit");

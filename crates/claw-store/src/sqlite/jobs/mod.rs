@@ -5,7 +5,7 @@ mod queue;
 mod row;
 pub(super) mod search;
 mod spending;
-mod totals;
+pub(super) mod totals;
 
 use async_trait::async_trait;
 use claw_core::{ClaimedJob, Job, JobId, JobOutcome, RunUsage, Timestamp, Transition};

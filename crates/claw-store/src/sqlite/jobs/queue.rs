@@ -15,15 +15,11 @@ use super::{
 use crate::{
     ClaimRequest, LapsedJob, StoreError, StreamName, SubmitRequest, Submitted, Topic,
     sqlite::{
-        counters,
         error::{corrupt, nanoseconds},
         streams,
         writer::Step,
     },
 };
-
-/// Numbers submits and the turns of jobs that are tried again.
-const JOB_SEQ: &str = "job_seq";
 
 /// Stores a new job, or finds the one with the same idempotency key.
 pub(super) fn submit(
@@ -45,15 +41,8 @@ pub(super) fn submit(
         }
         return Ok(Submitted { job: first, created: false });
     }
-    let taken: Option<i64> = connection
-        .prepare_cached("SELECT 1 FROM jobs WHERE id = ?1")?
-        .query_row(params![id.to_string()], |row| row.get(0))
-        .optional()?;
-    if taken.is_some() {
-        return Err(StoreError::Conflict { kind: "job".into(), id: id.to_string() });
-    }
-    let seq = counters::next(connection, JOB_SEQ)?;
-    connection
+    let seq = step.together.next_job_seq(connection)?;
+    let inserted = connection
         .prepare_cached(
             "INSERT INTO jobs (seq, id, owner, workspace, source, priority, exclusive, idempotency_key, created_at,
                 status, place, queue_seq, progress)
@@ -71,7 +60,15 @@ pub(super) fn submit(
             nanoseconds(now),
             place(&job, exclusive, now),
             row::progress(&job)?,
-        ])?;
+        ]);
+    match inserted {
+        Ok(_) => {}
+        // The only constraint that a new row can break: the idempotency key was looked up above, in this step.
+        Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::ConstraintViolation) => {
+            return Err(StoreError::Conflict { kind: "job".into(), id: id.to_string() });
+        }
+        Err(error) => return Err(error.into()),
+    }
     connection
         .prepare_cached("INSERT INTO job_specs (seq, prompt, spec) VALUES (?1, ?2, ?3)")?
         .execute(params![seq, prompt, spec])?;
@@ -80,7 +77,7 @@ pub(super) fn submit(
             .prepare_cached("INSERT INTO job_tags (tag, seq) VALUES (?1, ?2)")?
             .execute(params![tag, seq])?;
     }
-    totals::added(connection, &job)?;
+    totals::added(&mut step.share.counts, &job);
     let stored = StoredJob { seq, queue_seq: seq, exclusive, job };
     announce(step, &stored, now)?;
     Ok(Submitted { job: stored.job, created: true })
@@ -102,7 +99,7 @@ pub(super) fn claim(
 ) -> Result<Option<ClaimedJob>, StoreError> {
     lapse(step, &[], request.max_retries, now)?;
     let connection = step.connection;
-    wake_due(connection, now)?;
+    wake_due(step, now)?;
     let ready = first_ready(connection, &request.skip_owners)?;
     let Some(seq) = ready else { return Ok(None) };
     let mut stored = row::at(connection, seq)?;
@@ -135,7 +132,8 @@ fn first_ready(connection: &Connection, skip_owners: &[String]) -> Result<Option
 }
 
 /// Lets every job join the queue whose time to back off is over, in the order in which they became due.
-fn wake_due(connection: &Connection, now: Timestamp) -> Result<(), StoreError> {
+fn wake_due(step: &mut Step<'_>, now: Timestamp) -> Result<(), StoreError> {
+    let connection = step.connection;
     let due: Vec<(i64, Option<String>, bool)> = connection
         .prepare_cached(
             "SELECT seq, workspace, exclusive FROM jobs
@@ -144,7 +142,7 @@ fn wake_due(connection: &Connection, now: Timestamp) -> Result<(), StoreError> {
         .query_map(params![nanoseconds(now)], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
         .collect::<Result<_, _>>()?;
     for (seq, workspace, exclusive) in due {
-        let turn = counters::next(connection, JOB_SEQ)?;
+        let turn = step.together.next_job_seq(connection)?;
         connection
             .prepare_cached("UPDATE jobs SET place = ?2, queue_seq = ?3 WHERE seq = ?1")?
             .execute(params![seq, if exclusive { "behind" } else { "ready" }, turn])?;
@@ -246,7 +244,7 @@ pub(super) fn advance(
         _ => None,
     };
     if job.status() == JobStatus::Pending && !keeps_turn {
-        stored.queue_seq = counters::next(connection, JOB_SEQ)?;
+        stored.queue_seq = step.together.next_job_seq(connection)?;
     }
     connection
         .prepare_cached(
@@ -264,7 +262,7 @@ pub(super) fn advance(
             row::progress(job)?,
             job.status().is_terminal().then(|| nanoseconds(now)),
         ])?;
-    totals::moved(connection, job, before)?;
+    totals::moved(&mut step.share.counts, job, before);
     announce(step, stored, now)
 }
 
@@ -299,7 +297,8 @@ fn announce(step: &mut Step<'_>, stored: &StoredJob, now: Timestamp) -> Result<(
         timestamp: now,
     };
     let event = serde_json::to_vec(&event).map_err(|error| corrupt("job event", error))?;
-    streams::append(step, StreamName::job_events(), &[event], now)?;
+    step.share.event(event, now);
+    step.signal(Topic::Stream(StreamName::job_events()));
     step.signal(Topic::JobEvents);
     if job.status() != JobStatus::Running {
         // Either the job itself waits, or its end made room for another one of its workspace.
@@ -351,6 +350,6 @@ pub(super) fn delete(step: &mut Step<'_>, stored: &StoredJob) -> Result<(), Stor
     ] {
         connection.prepare_cached(sql)?.execute(params![stored.seq])?;
     }
-    totals::removed(connection, job)?;
+    totals::removed(&mut step.share.counts, job);
     streams::remove(step, &StreamName::job_log(job.id))
 }

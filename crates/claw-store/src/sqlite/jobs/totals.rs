@@ -1,6 +1,6 @@
 //! How many jobs there are, kept up to date with every step, so that no list ever counts by walking.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use claw_core::{Job, JobSource, JobStatus};
 use rusqlite::{Connection, params, params_from_iter};
@@ -11,8 +11,8 @@ use crate::{
 };
 
 /// By what jobs are counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Dimension {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(in crate::sqlite) enum Dimension {
     All,
     Owner,
     Workspace,
@@ -32,40 +32,107 @@ impl Dimension {
     }
 }
 
+/// Changes of the counts, added up until they are written.
+#[derive(Default)]
+pub(in crate::sqlite) struct Counts {
+    totals: HashMap<(Dimension, String, JobStatus), i64>,
+    groups: HashMap<Group, i64>,
+    ended: HashMap<&'static str, i64>,
+}
+
+#[derive(PartialEq, Eq, Hash)]
+struct Group {
+    tag: String,
+    owner: String,
+    workspace: String,
+    source: &'static str,
+    status: JobStatus,
+}
+
+impl Counts {
+    /// Adds the changes of another write.
+    pub(in crate::sqlite) fn add(&mut self, other: Self) {
+        fn merge<K: Eq + std::hash::Hash>(into: &mut HashMap<K, i64>, from: HashMap<K, i64>) {
+            from.into_iter().for_each(|(key, change)| *into.entry(key).or_default() += change);
+        }
+        merge(&mut self.totals, other.totals);
+        merge(&mut self.groups, other.groups);
+        merge(&mut self.ended, other.ended);
+    }
+
+    /// Writes the changes.
+    pub(in crate::sqlite) fn write(self, connection: &Connection) -> Result<(), StoreError> {
+        let mut change = connection.prepare_cached(
+            "INSERT INTO job_totals (dimension, value, status, jobs) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (dimension, value, status) DO UPDATE SET jobs = jobs + excluded.jobs",
+        )?;
+        // Owners, workspaces and tags come and go; their rows go with their last job.
+        let mut forget = connection.prepare_cached(
+            "DELETE FROM job_totals WHERE dimension = ?1 AND value = ?2 AND status = ?3 AND jobs = 0",
+        )?;
+        for ((dimension, value, status), jobs) in self.totals.into_iter().filter(|(_, jobs)| *jobs != 0) {
+            let (dimension, status) = (dimension.as_str(), status.as_str());
+            change.execute(params![dimension, value, status, jobs])?;
+            if jobs < 0 {
+                forget.execute(params![dimension, value, status])?;
+            }
+        }
+        let mut change = connection.prepare_cached(
+            "INSERT INTO job_groups (tag, owner, workspace, source, status, jobs) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (tag, owner, workspace, source, status) DO UPDATE SET jobs = jobs + excluded.jobs",
+        )?;
+        let mut forget = connection.prepare_cached(
+            "DELETE FROM job_groups
+             WHERE tag = ?1 AND owner = ?2 AND workspace = ?3 AND source = ?4 AND status = ?5 AND jobs = 0",
+        )?;
+        for (group, jobs) in self.groups.into_iter().filter(|(_, jobs)| *jobs != 0) {
+            let Group { tag, owner, workspace, source, status } = group;
+            let status = status.as_str();
+            change.execute(params![tag, owner, workspace, source, status, jobs])?;
+            if jobs < 0 {
+                forget.execute(params![tag, owner, workspace, source, status])?;
+            }
+        }
+        for (name, jobs) in self.ended {
+            counters::add(connection, name, jobs)?;
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, job: &Job, status: JobStatus, change: i64) {
+        for (dimension, value) in values(job) {
+            *self.totals.entry((dimension, value, status)).or_default() += change;
+        }
+        for tag in std::iter::once("").chain(tags(job)) {
+            let group = Group {
+                tag: tag.to_owned(),
+                owner: job.owner.clone(),
+                workspace: workspace(job),
+                source: job.spec.source.as_str(),
+                status,
+            };
+            *self.groups.entry(group).or_default() += change;
+        }
+    }
+}
+
 /// Counts a new job.
-pub(super) fn added(connection: &Connection, job: &Job) -> Result<(), StoreError> {
-    add(connection, job, job.status(), 1)
+pub(super) fn added(counts: &mut Counts, job: &Job) {
+    counts.count(job, job.status(), 1);
 }
 
 /// Counts a job that went from one state to another.
-pub(super) fn moved(connection: &Connection, job: &Job, from: JobStatus) -> Result<(), StoreError> {
-    add(connection, job, from, -1)?;
-    add(connection, job, job.status(), 1)?;
+pub(super) fn moved(counts: &mut Counts, job: &Job, from: JobStatus) {
+    counts.count(job, from, -1);
+    counts.count(job, job.status(), 1);
     if let Some(name) = ended_counter(job.status()) {
-        counters::next(connection, name)?;
+        *counts.ended.entry(name).or_default() += 1;
     }
-    Ok(())
 }
 
 /// Forgets a deleted job; what it added to [`counts`] stays.
-pub(super) fn removed(connection: &Connection, job: &Job) -> Result<(), StoreError> {
-    add(connection, job, job.status(), -1)?;
-    // Owners, workspaces and tags come and go; their rows go with their last job.
-    for (dimension, value) in values(job) {
-        connection
-            .prepare_cached("DELETE FROM job_totals WHERE dimension = ?1 AND value = ?2 AND jobs = 0")?
-            .execute(params![dimension.as_str(), value])?;
-    }
-    let (workspace, source) = (workspace(job), job.spec.source.as_str());
-    for tag in std::iter::once("").chain(tags(job)) {
-        connection
-            .prepare_cached(
-                "DELETE FROM job_groups
-                 WHERE tag = ?1 AND owner = ?2 AND workspace = ?3 AND source = ?4 AND jobs = 0",
-            )?
-            .execute(params![tag, job.owner, workspace, source])?;
-    }
-    Ok(())
+pub(super) fn removed(counts: &mut Counts, job: &Job) {
+    counts.count(job, job.status(), -1);
 }
 
 /// Returns how many jobs have the value, in the state or in any.
@@ -154,23 +221,4 @@ fn values(job: &Job) -> Vec<(Dimension, String)> {
 
 fn workspace(job: &Job) -> String {
     job.spec.workspace_id.map(|workspace| workspace.to_string()).unwrap_or_default()
-}
-
-fn add(connection: &Connection, job: &Job, status: JobStatus, change: i32) -> Result<(), StoreError> {
-    let mut statement = connection.prepare_cached(
-        "INSERT INTO job_totals (dimension, value, status, jobs) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT (dimension, value, status) DO UPDATE SET jobs = jobs + excluded.jobs",
-    )?;
-    for (dimension, value) in values(job) {
-        statement.execute(params![dimension.as_str(), value, status.as_str(), change])?;
-    }
-    let mut statement = connection.prepare_cached(
-        "INSERT INTO job_groups (tag, owner, workspace, source, status, jobs) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-         ON CONFLICT (tag, owner, workspace, source, status) DO UPDATE SET jobs = jobs + excluded.jobs",
-    )?;
-    let (workspace, source) = (workspace(job), job.spec.source.as_str());
-    for tag in std::iter::once("").chain(tags(job)) {
-        statement.execute(params![tag, job.owner, workspace, source, status.as_str(), change])?;
-    }
-    Ok(())
 }
