@@ -31,7 +31,12 @@ use crate::{
     warm::{WarmPlace, WarmSupply, WarmWanted},
 };
 
-use self::{container::label, run::DockerRun, warm::Warm};
+use self::{
+    container::label,
+    leftovers::{Engine, Unremoved},
+    run::DockerRun,
+    warm::Warm,
+};
 
 pub use self::warm::WarmConfig;
 
@@ -105,10 +110,8 @@ pub struct DockerSandbox {
 }
 
 struct Shared {
-    docker: Docker,
+    engine: Engine,
     config: DockerSandboxConfig,
-    /// Everything that goes on in the background: starting, feeding, watching and removing runs.
-    tasks: TaskTracker,
     /// Held while asking, so that many workers ask once.
     ready: Mutex<Option<Answer>>,
     /// Processors of the Engine's machine, which refuses to give more than it has.
@@ -128,7 +131,8 @@ impl DockerSandbox {
         // A closed tracker takes new tasks as well; it only lets `settle` return.
         tasks.close();
         let warm = Warm::new(config.warm);
-        let shared = Shared { docker, config, tasks, ready: Mutex::new(None), cpus: OnceCell::new(), warm };
+        let engine = Engine { docker, tasks, unremoved: Unremoved::default() };
+        let shared = Shared { engine, config, ready: Mutex::new(None), cpus: OnceCell::new(), warm };
         Self { shared: Arc::new(shared) }
     }
 
@@ -141,15 +145,16 @@ impl DockerSandbox {
     /// every removal is done. For an orderly shutdown, once all runs are removed or dropped.
     pub async fn settle(&self) {
         self.shared.warm.stop();
-        self.shared.tasks.wait().await;
+        self.shared.engine.tasks.wait().await;
     }
 
     /// Asks for the image: one call that tells whether the Engine answers as well.
     async fn ask_ready(&self) -> Result<(), String> {
-        let Shared { docker, config, .. } = &*self.shared;
+        let Shared { engine: Engine { docker, .. }, config, .. } = &*self.shared;
         match tokio::time::timeout(READY_LIMIT, docker.image(&config.image)).await {
             Ok(Ok(Some(image))) => {
                 self.shared.warm.image_is(&image.id);
+                Unremoved::try_again(&self.shared.engine);
                 Ok(())
             }
             Ok(Ok(None)) => Err(image_missing(&config.image)),
@@ -163,7 +168,7 @@ impl DockerSandbox {
     }
 
     async fn cpus(&self) -> Result<f64, DockerError> {
-        let ask = || async { Ok(f64::from(self.shared.docker.info().await?.cpus.max(1))) };
+        let ask = || async { Ok(f64::from(self.shared.engine.docker.info().await?.cpus.max(1))) };
         self.shared.cpus.get_or_try_init(ask).await.copied()
     }
 
@@ -214,12 +219,12 @@ impl Sandbox for DockerSandbox {
             let config = &sandbox.shared.config;
             let plan =
                 container::plan(config, spec, cpus).map_err(|reason| SandboxError::Start { reason })?;
-            DockerRun::start(&sandbox.shared.docker, &sandbox.shared.tasks, plan, &cancel)
+            DockerRun::start(&sandbox.shared.engine, plan, &cancel)
                 .await
                 .map_err(|error| sandbox.start_error(&error))
         };
         // A run that is handed over to nobody is dropped, which removes it.
-        let started = self.shared.tasks.spawn(start).await;
+        let started = self.shared.engine.tasks.spawn(start).await;
         drop(dropped.disarm());
         match started {
             Ok(run) => {
@@ -234,7 +239,7 @@ impl Sandbox for DockerSandbox {
     }
 
     async fn sweep(&self, live: &HashSet<JobId>) -> Result<usize, SandboxError> {
-        let Shared { docker, config, .. } = &*self.shared;
+        let Shared { engine: Engine { docker, .. }, config, .. } = &*self.shared;
         let is_live = |job: Option<&String>| {
             job.and_then(|job| job.parse().ok()).is_some_and(|job: JobId| live.contains(&job))
         };
@@ -275,12 +280,12 @@ impl Sandbox for DockerSandbox {
     async fn forget_workspace(&self, workspace: WorkspaceId) -> Result<(), SandboxError> {
         self.shared.warm.forget(workspace).await?;
         let volume = container::workspace_home(workspace);
-        self.shared.docker.remove_volume(&volume).await.map_err(|error| cleanup_error(&error))
+        self.shared.engine.docker.remove_volume(&volume).await.map_err(|error| cleanup_error(&error))
     }
 
     fn keep_warm(&self, supply: Arc<dyn WarmSupply>) {
         if self.shared.warm.is_on() {
-            self.shared.tasks.spawn(Warm::tend(self.clone(), supply));
+            self.shared.engine.tasks.spawn(Warm::tend(self.clone(), supply));
         }
     }
 
@@ -293,7 +298,7 @@ impl Sandbox for DockerSandbox {
     }
 
     async fn remembered_workspaces(&self) -> Result<Vec<WorkspaceId>, SandboxError> {
-        let Shared { docker, config, .. } = &*self.shared;
+        let Shared { engine: Engine { docker, .. }, config, .. } = &*self.shared;
         let kept = [(label::INSTANCE, config.instance.as_str()), (label::HOME, label::HOME_OF_WORKSPACE)];
         let homes = docker.volumes_with_labels(&kept).await.map_err(|error| cleanup_error(&error))?;
         Ok(homes.iter().filter_map(|(_, labels)| labels.get(label::WORKSPACE)?.parse().ok()).collect())

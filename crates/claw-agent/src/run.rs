@@ -1,9 +1,11 @@
 //! One run of an agent from start to end: gateway, sandbox, output, limits, verdict, and nothing left behind.
 
 mod directory;
+mod disk;
 mod guard;
 mod launch;
 mod report;
+mod usage;
 
 use std::{path::PathBuf, pin::pin, sync::Arc, time::Duration};
 
@@ -23,6 +25,7 @@ use crate::{
 };
 
 pub use directory::sweep_run_directories;
+pub use disk::{DiskLimits, DiskWatch};
 pub use report::{RunEnd, RunReport};
 
 pub(crate) use directory::RunDirectory;
@@ -73,6 +76,8 @@ pub struct RunRequest {
     pub previous_session_cost_usd: Option<f64>,
     /// A sandbox that waits, whose working copy is `work_dir`, if [`Invocation::can_come_late`]; `None` to start one.
     pub warm: Option<WarmPlace>,
+    /// What ends the run when it fills the disk.
+    pub disk: Option<DiskWatch>,
     /// Counts what the run costs, and says how much it may.
     pub meter: Arc<dyn Meter>,
 }
@@ -104,7 +109,7 @@ pub async fn run_agent(
     let last_retry = tally.last_retry().map(|(status, error)| (status, error.to_owned()));
     let exit = match &ended {
         Ok(Cause::Exited(exit)) => Some(*exit),
-        Ok(Cause::Cancelled | Cause::TimedOut | Cause::Hopeless) | Err(_) => None,
+        Ok(Cause::Cancelled | Cause::TimedOut | Cause::Hopeless | Cause::Disk(_)) | Err(_) => None,
     };
     let verdict = tally.verdict(exit, traffic.last_error.as_ref(), previous_cost);
     let outcome = match ended {
@@ -112,7 +117,7 @@ pub async fn run_agent(
         Ok(Cause::Cancelled) => Err(()),
         Ok(Cause::TimedOut) => Ok(Err(report::timed_out(timeout_after, &traffic, last_retry))),
         Ok(Cause::Hopeless) => Ok(Err(report::hopeless(&traffic, last_retry))),
-        Err(failure) => Ok(Err(failure)),
+        Ok(Cause::Disk(failure)) | Err(failure) => Ok(Err(failure)),
     };
     RunReport::new(outcome, verdict, traffic, began.elapsed())
 }
@@ -124,6 +129,8 @@ enum Cause {
     TimedOut,
     /// The model API refused the credential; the CLI would go on asking for three minutes.
     Hopeless,
+    /// It fills the disk.
+    Disk(Failure),
 }
 
 async fn attempt(
@@ -149,6 +156,7 @@ async fn attempt(
         .await
         .map_err(|error| Failure::new(FailureKind::Internal, error.to_string()))?;
 
+    let (job, work_dir, disk) = (request.job, request.work_dir.clone(), request.disk.clone());
     let cause = tokio::select! {
         biased;
         () = cancel.cancelled() => Ok(Cause::Cancelled),
@@ -157,7 +165,14 @@ async fn attempt(
         started = launch::launch(sandbox, waiting, request, directory.path().to_owned()) => match started {
             Ok(run) => {
                 let mut run = RunGuard::new(run);
-                let cause = supervise(&mut run, observer, deadline, cancel, tally).await;
+                let home = run.home_dir();
+                let full = async {
+                    match disk {
+                        Some(disk) => disk.until_full(job, work_dir, home).await,
+                        None => std::future::pending().await,
+                    }
+                };
+                let cause = supervise(&mut run, observer, deadline, cancel, full, tally).await;
                 run.remove().await;
                 cause.map_err(sandbox_failure)
             }
@@ -177,12 +192,14 @@ async fn supervise(
     observer: impl LineObserver,
     deadline: Instant,
     cancel: &CancellationToken,
+    full: impl Future<Output = Failure>,
     tally: &mut RunTally,
 ) -> Result<Cause, SandboxError> {
     let hopeless = CancellationToken::new();
     let output = run.take_output();
     let mut pump = pin!(pump(output, observer, tally, &hopeless));
     let mut pump_ended = false;
+    let mut full = pin!(full);
 
     let cause = loop {
         tokio::select! {
@@ -190,6 +207,7 @@ async fn supervise(
             () = cancel.cancelled() => break Ok(Cause::Cancelled),
             () = hopeless.cancelled() => break Ok(Cause::Hopeless),
             () = tokio::time::sleep_until(deadline) => break Ok(Cause::TimedOut),
+            failure = &mut full => break Ok(Cause::Disk(failure)),
             () = &mut pump, if !pump_ended => pump_ended = true,
             exit = run.wait() => break exit.map(Cause::Exited),
         }
@@ -199,7 +217,7 @@ async fn supervise(
         // Processes that outlived the agent hold its output open.
         Ok(Cause::Exited(_)) => (Duration::ZERO, DRAIN_AFTER_EXIT),
         Ok(Cause::TimedOut) => (TIMEOUT_GRACE, DRAIN_AFTER_STOP),
-        Ok(Cause::Cancelled | Cause::Hopeless) | Err(_) => (CANCEL_GRACE, DRAIN_AFTER_STOP),
+        Ok(Cause::Cancelled | Cause::Hopeless | Cause::Disk(_)) | Err(_) => (CANCEL_GRACE, DRAIN_AFTER_STOP),
     };
     {
         let mut stop = pin!(run.stop(grace));

@@ -4,6 +4,7 @@ use std::{collections::HashSet, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use claw_core::{Coded, ErrorCode, JobId, NetworkMode, RepoPath, WorkspaceId};
+use futures_util::future::BoxFuture;
 use tokio::sync::mpsc;
 
 use crate::warm::{WarmPlace, WarmSupply, WarmWanted};
@@ -195,6 +196,11 @@ pub trait SandboxRun: Send {
 
     /// Waits for the agent's process to end. Cancel safe: may be dropped and called again.
     async fn wait(&mut self) -> Result<Exit, SandboxError>;
+
+    /// Returns where the run's HOME is on this machine, if that can be known. May be asked when the run has ended.
+    fn home_dir(&self) -> BoxFuture<'static, Option<PathBuf>> {
+        Box::pin(std::future::ready(None))
+    }
 
     /// Tells whether the CLI was running before its task was known.
     fn is_warm(&self) -> bool {

@@ -1,6 +1,6 @@
 //! Volumes.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, path::PathBuf};
 
 use bollard::query_parameters::{ListVolumesOptions, RemoveVolumeOptions};
 
@@ -21,6 +21,17 @@ impl Docker {
         let options = ListVolumesOptions { filters: Some(filters) };
         let found = self.call(|client| async move { client.list_volumes(Some(options)).await }).await?;
         Ok(found.volumes.unwrap_or_default().into_iter().map(|volume| (volume.name, volume.labels)).collect())
+    }
+
+    /// Returns the folder of the Engine's host that holds a volume.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`DockerError::NotFound`] when there is no such volume.
+    pub async fn volume_folder(&self, volume: &str) -> Result<PathBuf, DockerError> {
+        let volume = name::check_name("volume", volume)?;
+        let found = self.call(|client| async move { client.inspect_volume(volume).await }).await?;
+        Ok(found.mountpoint.into())
     }
 
     /// Removes a volume. One that does not exist is fine.

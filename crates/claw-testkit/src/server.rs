@@ -180,6 +180,8 @@ impl TestServer {
         let mut command = Command::new(&self.program);
         command.env_clear().env("PATH", search_path()).env("HOME", &self.data_dir);
         command.env("CLAW_DATA_DIR", &self.data_dir).env("CLAW_API_TOKEN", TEST_TOKEN).env("NO_COLOR", "1");
+        // Tests look for what jobs leave behind; the ones about sandboxes that wait ask for them.
+        command.env("CLAW_SANDBOX_WARM", "0");
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.current_dir(&self.data_dir);
         command

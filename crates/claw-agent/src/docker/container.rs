@@ -42,8 +42,10 @@ const MAX_TMP_BYTES: u64 = 2 << 30;
 pub(super) struct Plan {
     /// The container to make.
     pub(super) container: SandboxContainer,
-    /// A volume to remove when the run is.
-    pub(super) volume: Option<String>,
+    /// The volume that is its HOME.
+    pub(super) home: String,
+    /// Whether to remove the volume when the run is.
+    pub(super) home_ends: bool,
     /// What its program reads.
     pub(super) stdin: Vec<u8>,
 }
@@ -126,8 +128,7 @@ fn plan_named(
         ],
         runtime: config.runtime.clone(),
     };
-    let volume = spec.workspace.is_none().then_some(home);
-    Ok(Plan { container, volume, stdin: spec.stdin })
+    Ok(Plan { container, home, home_ends: spec.workspace.is_none(), stdin: spec.stdin })
 }
 
 fn mount(source: MountSource, target: &str, read_only: bool) -> Mount {
@@ -217,8 +218,10 @@ mod tests {
         let name = format!("claw-job-{}-7-home", alone.job);
         let kept = SandboxSpec { workspace: Some(workspace), ..spec(Path::new("/")) };
 
-        assert_eq!(plan(&config, alone, 2.0).expect("a good plan").volume, Some(name));
-        assert_eq!(plan(&config, kept, 2.0).expect("a good plan").volume, None);
+        let alone = plan(&config, alone, 2.0).expect("a good plan");
+        let kept = plan(&config, kept, 2.0).expect("a good plan");
+        assert_eq!((alone.home, alone.home_ends), (name, true));
+        assert_eq!((kept.home, kept.home_ends), (workspace_home(workspace), false));
     }
 
     #[test]

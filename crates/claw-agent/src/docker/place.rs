@@ -62,7 +62,7 @@ impl Place {
         let shared = &sandbox.shared;
         let id = JobId::new();
         let cpus = sandbox.cpus().await.map_err(|error| error.to_string())?;
-        let mut remains = Remains::new(id, supply, &shared.tasks);
+        let mut remains = Remains::new(id, supply, &shared.engine.tasks);
         let copy = supply.make(id, wanted.workspace).await?;
         let directory = RunDirectory::create(&supply.run_root(), id, 0)
             .map_err(|error| format!("could not make the folder of a run: {error}"))?;
@@ -83,11 +83,10 @@ impl Place {
             limits: wanted.limits,
             network: wanted.network,
         };
-        let container::Plan { container, volume, .. } = container::plan_place(&shared.config, spec, cpus)?;
-        let (mut run, stdin) =
-            DockerRun::start_open(&shared.docker, &shared.tasks, container, volume, cancel, Counted::warm())
-                .await
-                .map_err(|error| error.to_string())?;
+        let plan = container::plan_place(&shared.config, spec, cpus)?;
+        let (mut run, stdin) = DockerRun::start_open(&shared.engine, plan, cancel, Counted::warm())
+            .await
+            .map_err(|error| error.to_string())?;
         let output = run.take_output();
         let container = run.container().to_owned();
         remains.run = Some(run);
@@ -99,7 +98,7 @@ impl Place {
             Some(Err(_)) => return Err(format!("the CLI does not answer after {} s", START_LIMIT.as_secs())),
             None => return Err("nobody wants it any more".to_owned()),
         }
-        let memory = shared.docker.memory_used(&container).await;
+        let memory = shared.engine.docker.memory_used(&container).await;
         let memory =
             memory.inspect_err(|error| tracing::debug!(%error, "could not measure a waiting CLI")).ok();
         Ok(Self { id, wanted, image, since: Instant::now(), memory, cli, remains })

@@ -1,16 +1,23 @@
 //! One run: started, watched, ended, removed.
 
-use std::{pin::Pin, time::Duration};
+use std::{path::PathBuf, pin::Pin, time::Duration};
 
 use async_trait::async_trait;
-use claw_docker::{Docker, DockerError, SandboxContainer, Status};
+use claw_docker::{Docker, DockerError, Status};
+use futures_util::future::BoxFuture;
 use tokio::{
     io::{AsyncWrite, AsyncWriteExt},
     sync::{mpsc, watch},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{cleanup_error, container::Plan, gauge::Counted, leftovers::Leftovers, pump};
+use super::{
+    cleanup_error,
+    container::Plan,
+    gauge::Counted,
+    leftovers::{Engine, Leftovers},
+    pump,
+};
 use crate::sandbox::{Exit, Output, SandboxError, SandboxRun};
 
 /// How often a running container is looked at, besides waiting for the Engine to report its end. Only a net below
@@ -44,6 +51,8 @@ pub(super) struct DockerRun {
     leftovers: Leftovers,
     /// Tasks of this run go here.
     tasks: TaskTracker,
+    /// The volume that is its HOME.
+    home: String,
     is_warm: bool,
     _counted: Counted,
 }
@@ -52,28 +61,27 @@ impl DockerRun {
     /// Makes and starts the container, and gives its program what it reads. Cancelling `cancel` stops after the step at
     /// hand; what was made is removed.
     pub(super) async fn start(
-        docker: &Docker,
-        tasks: &TaskTracker,
-        plan: Plan,
+        engine: &Engine,
+        mut plan: Plan,
         cancel: &CancellationToken,
     ) -> Result<Self, DockerError> {
-        let Plan { container, volume, stdin: bytes } = plan;
-        let (run, stdin) =
-            Self::start_open(docker, tasks, container, volume, cancel, Counted::running()).await?;
+        let bytes = std::mem::take(&mut plan.stdin);
+        let (run, stdin) = Self::start_open(engine, plan, cancel, Counted::running()).await?;
         run.feed(stdin, bytes);
         Ok(run)
     }
 
     /// The same, with the program's input left open.
     pub(super) async fn start_open(
-        docker: &Docker,
-        tasks: &TaskTracker,
-        container: SandboxContainer,
-        volume: Option<String>,
+        engine: &Engine,
+        plan: Plan,
         cancel: &CancellationToken,
         counted: Counted,
     ) -> Result<(Self, Stdin), DockerError> {
-        let mut leftovers = Leftovers::new(docker, tasks, &container.name, volume);
+        let Plan { container, home, home_ends, .. } = plan;
+        let volume = home_ends.then(|| home.clone());
+        let Engine { docker, tasks, .. } = engine;
+        let mut leftovers = Leftovers::new(engine, &container.name, volume);
         let container = match docker.create_container(container).await {
             Ok(id) => id,
             Err(error) => {
@@ -114,6 +122,7 @@ impl DockerRun {
             ending,
             leftovers,
             tasks: tasks.clone(),
+            home,
             is_warm: false,
             _counted: counted,
         };
@@ -215,6 +224,14 @@ impl SandboxRun for DockerRun {
         };
         let outcome = outcome.unwrap_or_else(|| Err("the server is stopping".to_owned()));
         outcome.map_err(|reason| SandboxError::Lost { reason })
+    }
+
+    fn home_dir(&self) -> BoxFuture<'static, Option<PathBuf>> {
+        let (docker, volume) = (self.docker.clone(), self.home.clone());
+        Box::pin(async move {
+            let folder = docker.volume_folder(&volume).await;
+            folder.inspect_err(|error| tracing::debug!(volume, %error, "cannot tell where a HOME is")).ok()
+        })
     }
 
     fn is_warm(&self) -> bool {

@@ -194,7 +194,7 @@ impl Warm {
                 }
             }
         }
-        let image = match sandbox.shared.docker.image(&sandbox.shared.config.image).await {
+        let image = match sandbox.shared.engine.docker.image(&sandbox.shared.config.image).await {
             Ok(Some(image)) => image.id,
             // Whoever starts jobs says so; nothing can be started here.
             Ok(None) | Err(_) => return self.failed_once(),

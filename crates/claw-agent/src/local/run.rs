@@ -1,8 +1,9 @@
 //! One run in progress.
 
-use std::{os::unix::process::ExitStatusExt, time::Duration};
+use std::{os::unix::process::ExitStatusExt, path::PathBuf, time::Duration};
 
 use async_trait::async_trait;
+use futures_util::future::BoxFuture;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     process::Child,
@@ -97,6 +98,10 @@ impl SandboxRun for LocalRun {
             .map_err(|error| SandboxError::Lost { reason: format!("cannot wait: {error}") })?;
         let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(-1);
         Ok(Exit { code: code.into(), out_of_memory: false })
+    }
+
+    fn home_dir(&self) -> BoxFuture<'static, Option<PathBuf>> {
+        Box::pin(std::future::ready(Some(self.home.path().to_owned())))
     }
 
     async fn remove(mut self: Box<Self>) -> Result<(), SandboxError> {

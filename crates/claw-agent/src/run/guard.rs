@@ -1,7 +1,8 @@
 //! Holds a run so that it cannot be forgotten.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
+use futures_util::future::BoxFuture;
 use tokio::{sync::mpsc, time::timeout};
 
 use crate::sandbox::{Exit, Output, SandboxError, SandboxRun};
@@ -21,6 +22,13 @@ impl RunGuard {
 
     pub(super) fn take_output(&mut self) -> Option<mpsc::Receiver<Output>> {
         self.run.as_mut()?.take_output()
+    }
+
+    pub(super) fn home_dir(&self) -> BoxFuture<'static, Option<PathBuf>> {
+        match &self.run {
+            Some(run) => run.home_dir(),
+            None => Box::pin(std::future::ready(None)),
+        }
     }
 
     pub(super) async fn wait(&mut self) -> Result<Exit, SandboxError> {

@@ -23,15 +23,19 @@ use tokio_util::sync::CancellationToken;
 use crate::lab::{Lab, PATIENCE, engine, expect_line};
 
 /// The Engine under another address, until it is cut.
-struct Wire {
+pub(crate) struct Wire {
     folder: TempDir,
     cut: CancellationToken,
     serving: JoinHandle<()>,
 }
 
 impl Wire {
-    fn to_the_engine() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+    pub(crate) fn to_the_engine() -> Self {
+        Self::again(tempfile::tempdir().expect("a folder"))
+    }
+
+    /// Where one was cut before.
+    pub(crate) fn again(folder: TempDir) -> Self {
         let listener = UnixListener::bind(folder.path().join("docker.sock")).expect("bound");
         let engine = PathBuf::from(engine().trim_start_matches("unix://"));
         let cut = CancellationToken::new();
@@ -39,14 +43,16 @@ impl Wire {
         Self { folder, cut, serving }
     }
 
-    fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.folder.path().join("docker.sock")
     }
 
-    /// Hangs up on everybody and takes no more calls.
-    async fn cut(self) {
+    /// Hangs up on everybody and takes no more calls. Returns where it was.
+    pub(crate) async fn cut(self) -> TempDir {
         self.cut.cancel();
         self.serving.await.expect("no panic");
+        std::fs::remove_file(self.folder.path().join("docker.sock")).expect("removed");
+        self.folder
     }
 }
 

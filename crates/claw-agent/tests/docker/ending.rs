@@ -37,7 +37,7 @@ async fn an_agent_that_listens_gets_to_say_its_last_words() {
 }
 
 #[tokio::test]
-async fn an_agent_that_ignores_the_signal_is_killed_with_all_its_processes() {
+async fn t27_an_agent_that_ignores_the_signal_is_killed_with_all_its_processes() {
     let lab = Lab::new().await;
     let marker = format!("marker-{}", lab.instance);
     let script = format!(
@@ -66,7 +66,7 @@ async fn an_agent_that_ignores_the_signal_is_killed_with_all_its_processes() {
 }
 
 #[tokio::test]
-async fn a_fork_bomb_is_stopped_quickly() {
+async fn t27_a_fork_bomb_is_stopped_quickly() {
     let lab = Lab::new().await;
     let mut run =
         lab.start(lab.spec("echo ready; bomb() { bomb | bomb & }; bomb 2>/dev/null; sleep 600")).await;
@@ -82,7 +82,7 @@ async fn a_fork_bomb_is_stopped_quickly() {
 }
 
 #[tokio::test]
-async fn a_flood_that_nobody_reads_does_not_hold_up_the_stop() {
+async fn t27_a_flood_that_nobody_reads_does_not_hold_up_the_stop() {
     let lab = Lab::new().await;
     let mut run = lab.start(lab.spec("seq 1000000000")).await;
     let mut output = run.take_output().expect("the first call");

@@ -52,7 +52,7 @@ async fn the_user_is_nobody_of_the_host_and_owns_what_it_writes() {
 }
 
 #[tokio::test]
-async fn without_network_there_is_loopback_alone() {
+async fn t28_without_network_there_is_loopback_alone() {
     let lab = Lab::new().await;
 
     let lines = lab
@@ -95,7 +95,7 @@ async fn namespaces_are_its_own_and_devices_and_the_engine_are_out_of_reach() {
 }
 
 #[tokio::test]
-async fn a_fork_bomb_runs_into_the_limit() {
+async fn t27_a_fork_bomb_runs_into_the_limit() {
     let lab = Lab::new().await;
     let script = r#"exec python3 -c '
 import os, time
@@ -117,7 +117,7 @@ except OSError as error:
 }
 
 #[tokio::test]
-async fn a_process_that_takes_too_much_memory_is_ended_and_the_run_goes_on() {
+async fn t27_a_process_that_takes_too_much_memory_is_ended_and_the_run_goes_on() {
     let lab = Lab::new().await;
     let script = "python3 -c 'held = bytearray(300 << 20)'; echo $?; echo still here";
 
@@ -129,7 +129,7 @@ async fn a_process_that_takes_too_much_memory_is_ended_and_the_run_goes_on() {
 }
 
 #[tokio::test]
-async fn tmp_runs_programs_and_is_bounded() {
+async fn t27_tmp_runs_programs_and_is_bounded() {
     let lab = Lab::new().await;
 
     let lines = lab
@@ -144,7 +144,7 @@ async fn tmp_runs_programs_and_is_bounded() {
 }
 
 #[tokio::test]
-async fn the_processors_are_bounded() {
+async fn t27_the_processors_are_bounded() {
     let lab = Lab::new().await;
     let limits = Limits { memory_bytes: 256 << 20, cpus: 0.5, pids: 64 };
     let script = "if [ -f /sys/fs/cgroup/cpu.max ]; then cat /sys/fs/cgroup/cpu.max;
@@ -211,6 +211,9 @@ async fn what_goes_in_over_stdin_is_not_shown_to_who_inspects_the_container() {
     assert_eq!(host.readonly_rootfs, Some(true));
     assert_eq!(host.memory, host.memory_swap, "no swap");
     assert_eq!(host.init, Some(true));
+    let health =
+        seen.config.as_ref().and_then(|config| config.healthcheck.as_ref()).and_then(|it| it.test.clone());
+    assert_eq!(health, Some(vec!["NONE".to_owned()]), "the Engine runs nothing beside the agent");
     assert_eq!(host.network_mode.as_deref(), Some("none"));
     assert_eq!(host.log_config.expect("shown").typ.as_deref(), Some("none"));
     assert_eq!(seen.config.expect("shown").tty, Some(false));

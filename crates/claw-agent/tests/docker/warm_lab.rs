@@ -143,6 +143,7 @@ impl WarmLab {
             run_root: self.supply.run_root(),
             previous_session_cost_usd: None,
             warm,
+            disk: None,
             meter: Arc::new(Unmetered),
         };
         change(&mut request);

@@ -68,6 +68,7 @@ impl Lab {
             run_root: self.data_dir.join("run"),
             previous_session_cost_usd: None,
             warm: None,
+            disk: None,
             meter: Arc::new(Unmetered),
         }
     }

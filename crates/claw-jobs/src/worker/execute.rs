@@ -263,6 +263,7 @@ impl Worker {
             run_root: self.config.run_root.clone(),
             previous_session_cost_usd: None,
             warm: warm.clone(),
+            disk: self.config.run_disk.clone(),
             meter: Arc::new(self.purse.meter(&claimed.job)),
         };
         let observer = LogObserver { log: log.clone(), ender };

@@ -23,7 +23,7 @@ mod warm;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use claw_agent::{gateway::Gateway, sandbox::Sandbox};
+use claw_agent::{gateway::Gateway, run::DiskWatch, sandbox::Sandbox};
 use claw_core::{Clock, JobId, RetryPolicy, WorkerId};
 use claw_gate::Gate;
 use claw_store::Store;
@@ -53,6 +53,8 @@ pub struct WorkerConfig {
     pub capacity: usize,
     /// Folder for the private folders of runs; nothing else lives in it.
     pub run_root: PathBuf,
+    /// Ends runs that fill the disk.
+    pub run_disk: Option<DiskWatch>,
     /// How long a claim lasts without a sign of life.
     pub lease: Duration,
     /// When failed runs are tried again.

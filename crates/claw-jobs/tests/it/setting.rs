@@ -285,6 +285,7 @@ pub(crate) fn worker_config(data_dir: &Path) -> WorkerConfig {
         boot: JobId::new().short(),
         capacity: 2,
         run_root: data_dir.join("run"),
+        run_disk: None,
         lease: Duration::from_secs(3),
         retry: RetryPolicy {
             max_retries: 1,
