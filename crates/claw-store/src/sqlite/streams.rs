@@ -99,7 +99,7 @@ impl Streams for Engine {
             return self.last_seq(stream).await;
         }
         let stream = stream.clone();
-        self.writer.write(move |step| append_chained(step, stream, &records, now)).await
+        self.writer.write_all_or_nothing(move |step| append_chained(step, stream, &records, now)).await
     }
 
     async fn read_chained(

@@ -62,6 +62,9 @@ trait Write: Send {
     /// Tells whether the caller still waits for the answer.
     fn is_wanted(&self) -> bool;
 
+    /// Tells whether the work changes nothing unless it succeeds, apart from a store that is full or broken.
+    fn is_all_or_nothing(&self) -> bool;
+
     /// Does the work; `None` if it failed and must be undone.
     fn run(&mut self, connection: &Connection, together: &mut Together) -> Option<Effect>;
 
@@ -96,6 +99,7 @@ impl From<StoreError> for Lost {
 }
 
 struct Waiting<T, F> {
+    all_or_nothing: bool,
     work: Option<F>,
     /// What the work gave; nothing until it ran.
     outcome: Option<Result<T, StoreError>>,
@@ -109,6 +113,10 @@ where
 {
     fn is_wanted(&self) -> bool {
         !self.reply.is_closed()
+    }
+
+    fn is_all_or_nothing(&self) -> bool {
+        self.all_or_nothing
     }
 
     fn run(&mut self, connection: &Connection, together: &mut Together) -> Option<Effect> {
@@ -166,8 +174,26 @@ impl Writer {
         T: Send + 'static,
         F: FnOnce(&mut Step<'_>) -> Result<T, StoreError> + Send + 'static,
     {
+        self.submit(work, false).await
+    }
+
+    /// Like [`Writer::write`], for work that checks everything before it changes anything. It needs no savepoint,
+    /// which costs as much as a small write; should it fail midway after all, its whole batch is undone.
+    pub(super) async fn write_all_or_nothing<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Step<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.submit(work, true).await
+    }
+
+    async fn submit<T, F>(&self, work: F, all_or_nothing: bool) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Step<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
         let (reply, answer) = oneshot::channel();
-        let write = Waiting { work: Some(work), outcome: None, reply };
+        let write = Waiting { all_or_nothing, work: Some(work), outcome: None, reply };
         self.queue.send(Message::Write(Box::new(write))).await.map_err(|_| closed())?;
         answer.await.map_err(|_| closed())?
     }
@@ -254,8 +280,11 @@ fn run(connection: &Connection, batch: &mut [Box<dyn Write>]) -> Result<HashSet<
     fault::point("store.before_begin");
     statement("BEGIN IMMEDIATE")?;
     for write in batch {
-        statement("SAVEPOINT one_write")?;
-        let mark = together.mark();
+        let needs_savepoint = !write.is_all_or_nothing();
+        if needs_savepoint {
+            statement("SAVEPOINT one_write")?;
+        }
+        let (mark, changes) = (together.mark(), connection.total_changes());
         let outcome = write.run(connection, &mut together);
         if connection.is_autocommit() {
             // SQLite itself gives up the whole transaction when the disk is full or broken, and what the writes
@@ -274,10 +303,17 @@ fn run(connection: &Connection, batch: &mut [Box<dyn Write>]) -> Result<HashSet<
             }
             None => {
                 together.give_back(mark);
-                statement("ROLLBACK TO one_write")?;
+                if needs_savepoint {
+                    statement("ROLLBACK TO one_write")?;
+                } else if connection.total_changes() != changes {
+                    let reason = "a write broke off midway, nothing of its batch was written".into();
+                    return Err(StoreError::Unavailable { reason });
+                }
             }
         }
-        statement("RELEASE one_write")?;
+        if needs_savepoint {
+            statement("RELEASE one_write")?;
+        }
         fault::point("store.after_write");
     }
     together.write(connection)?;

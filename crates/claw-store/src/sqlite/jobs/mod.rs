@@ -24,7 +24,7 @@ use crate::{
 #[async_trait]
 impl Jobs for Engine {
     async fn submit(&self, request: SubmitRequest, now: Timestamp) -> Result<Submitted, StoreError> {
-        self.writer.write(move |step| queue::submit(step, request, now)).await
+        self.writer.write_all_or_nothing(move |step| queue::submit(step, request, now)).await
     }
 
     async fn claim(&self, request: ClaimRequest, now: Timestamp) -> Result<Option<ClaimedJob>, StoreError> {

@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-/// Stores a new job, or finds the one with the same idempotency key.
+/// Stores a new job, or finds the one with the same idempotency key. Checks everything before it changes anything.
 pub(super) fn submit(
     step: &mut Step<'_>,
     request: SubmitRequest,
