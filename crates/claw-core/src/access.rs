@@ -160,6 +160,8 @@ pub struct Actor {
     pub label: String,
     /// What they may do.
     pub scopes: BTreeSet<Scope>,
+    /// Handle of the session they came with, if they came with one. It is not the session's secret.
+    pub session: Option<String>,
     /// Where the request came from, for the audit trail. Decides about nothing.
     pub origin: Origin,
 }
@@ -184,6 +186,7 @@ impl Actor {
             principal,
             label: label.into(),
             scopes: scopes.into_iter().collect(),
+            session: None,
             origin: Origin::default(),
         }
     }
@@ -192,6 +195,13 @@ impl Actor {
     #[must_use]
     pub fn coming_from(self, origin: Origin) -> Self {
         Self { origin, ..self }
+    }
+
+    /// Returns the actor with the name of their request.
+    #[must_use]
+    pub fn on_request(mut self, request: impl Into<String>) -> Self {
+        self.origin.request = Some(request.into());
+        self
     }
 
     /// Returns the actor for work that the house does by itself.

@@ -3,13 +3,20 @@
 //! A mutation leaves two records: what somebody was about to do, written before the effect, and how that went. A record
 //! may tell how several went. What was refused leaves one.
 
-use crate::DeedId;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::DeedId;
+
 /// Longest text of a field that others chose, in characters; the rest is cut.
 pub const MAX_AUDIT_TEXT: usize = 200;
+
+/// Most members of a list or object in the further facts; the rest is cut.
+const MAX_MEMBERS: usize = 64;
+
+/// Deepest nesting of the further facts; what is deeper is cut.
+const MAX_DEPTH: usize = 4;
 
 /// One record of the audit trail, as stored and exported. Fields are only ever added.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -89,8 +96,25 @@ impl AuditAct {
             target: tame(&self.target),
             client: self.client.as_deref().map(tame),
             request: self.request.as_deref().map(tame),
-            detail: self.detail,
+            detail: self.detail.map(|detail| tame_value(detail, MAX_DEPTH)),
         }
+    }
+}
+
+/// Bounds the further facts: their texts as [`tame`] does, their members and their depth.
+fn tame_value(value: Value, depth: usize) -> Value {
+    match value {
+        Value::String(text) => Value::String(tame(&text)),
+        Value::Array(_) | Value::Object(_) if depth == 0 => Value::String("…".to_owned()),
+        Value::Array(members) => {
+            members.into_iter().take(MAX_MEMBERS).map(|member| tame_value(member, depth - 1)).collect()
+        }
+        Value::Object(members) => members
+            .into_iter()
+            .take(MAX_MEMBERS)
+            .map(|(name, member)| (tame(&name), tame_value(member, depth - 1)))
+            .collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => value,
     }
 }
 
@@ -99,7 +123,7 @@ impl AuditAct {
 fn tame(text: &str) -> String {
     let is_visible = |c: char| {
         !c.is_control()
-            && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+            && !matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
     };
     let mut tamed: String =
         text.chars().take(MAX_AUDIT_TEXT).map(|c| if is_visible(c) { c } else { '\u{fffd}' }).collect();
@@ -155,6 +179,23 @@ mod tests {
         let json = serde_json::to_string(&AuditRecord::Denied { act: tamed, code: "X".into(), more: 0 })
             .expect("a record is JSON");
         assert!(!json.contains('\n'));
+    }
+
+    #[test]
+    fn t31_further_facts_are_bounded_in_text_members_and_depth() {
+        let deep = (0..100).fold(Value::Null, |inner, _| serde_json::json!([inner]));
+        let act = AuditAct {
+            detail: Some(serde_json::json!({
+                "label": "a\nb", "long": "x".repeat(10_000), "many": vec![1; 10_000], "deep": deep,
+            })),
+            ..AuditAct::default()
+        };
+
+        let detail = act.tamed().detail.expect("facts");
+
+        assert_eq!(detail["label"], "a�b");
+        assert_eq!(detail["many"].as_array().map(Vec::len), Some(MAX_MEMBERS));
+        assert!(detail.to_string().len() < 1_000);
     }
 
     #[test]

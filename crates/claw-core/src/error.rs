@@ -129,6 +129,8 @@ error_codes! {
     UnexpectedAnswer = "UNEXPECTED_ANSWER", 502, 1;
     /// The job that a client waited for failed or was cancelled. Servers do not send it.
     JobFailed = "JOB_FAILED", 424, 1;
+    /// The session does not exist, or is someone else's.
+    SessionNotFound = "SESSION_NOT_FOUND", 404, 2;
 }
 
 impl fmt::Display for ErrorCode {

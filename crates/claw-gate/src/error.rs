@@ -37,8 +37,11 @@ pub enum GateError {
     /// The scope was to be given by someone who does not hold it.
     #[error("scope `{0}` cannot be granted by a credential that does not hold it")]
     ScopeEscalation(Scope),
-    /// A wider limit on what jobs may cost was to be given than the giver has.
-    #[error("your own key may spend {0} a day: it cannot give more, nor no limit")]
+    /// Someone with a limit on what their jobs may cost was to give others the means to spend more.
+    #[error(
+        "your own key may spend {0} a day, so it cannot give others the means to spend: ask an administrator without \
+         a limit"
+    )]
     CapEscalation(Usd),
     /// A scope name that does not exist.
     #[error(transparent)]
@@ -95,6 +98,12 @@ pub enum GateError {
     /// The user does not exist.
     #[error("user `{}` does not exist", .0.chars().take(people::MAX_USERNAME_CHARS).collect::<String>())]
     UserNotFound(String),
+    /// One's own password is changed with the old one.
+    #[error("this is your own account: change its password with the old one")]
+    OwnPassword,
+    /// The session does not exist, or is not the one of whom it was asked for.
+    #[error("this session does not exist")]
+    SessionNotFound,
     /// An account cannot delete itself.
     #[error("an account cannot delete itself: let another administrator do it")]
     CannotDeleteSelf,
@@ -163,6 +172,7 @@ impl Coded for GateError {
             | Self::InvalidUsername
             | Self::InvalidPassword
             | Self::NoOwnKey
+            | Self::OwnPassword
             | Self::WeakApiToken => ErrorCode::InvalidRequest,
             Self::KeyNotFound(_) => ErrorCode::KeyNotFound,
             Self::UnknownKeyToRevoke(_) | Self::LastWayIn => ErrorCode::RevokeFailed,
@@ -170,6 +180,7 @@ impl Coded for GateError {
             Self::InvalidLogin | Self::NotAPerson => ErrorCode::InvalidLogin,
             Self::UserExists(_) => ErrorCode::UserExists,
             Self::UserNotFound(_) => ErrorCode::UserNotFound,
+            Self::SessionNotFound => ErrorCode::SessionNotFound,
             Self::CannotDeleteSelf => ErrorCode::CannotDeleteSelf,
             Self::RateLimited(_) => ErrorCode::RateLimited,
             Self::SetupTokenFile { .. }

@@ -10,20 +10,22 @@ use std::{
 };
 
 use claw_core::{
-    Action, Actor, AuditAct, Clock, Coded as _, Decision, Principal, Resource, Role, Scope, Secret,
-    Timestamp, decide,
+    Action, Actor, Clock, Coded as _, Decision, Origin, Principal, Resource, Role, Scope, Secret, Timestamp,
+    decide,
 };
 use claw_store::Store;
+use tokio::sync::watch;
 
 use crate::{
     AuditTrail, GateError,
-    audit::act,
+    audit::{act, anonymous},
     keys::{KeyRecord, LastUsed},
     limit::Limits,
     password::Passwords,
     people::UserRecord,
     records::Records,
     setup_token::SetupToken,
+    standing::Standing,
     token::{self, TokenHash},
 };
 
@@ -71,6 +73,8 @@ pub(crate) struct Inner {
     /// Makes changes to who is an administrator one at a time, so that two of them cannot each leave the other as
     /// the last way in. Holds inside one server only.
     pub(crate) ways_in: tokio::sync::Mutex<()>,
+    /// Counts how often somebody lost something they might be using.
+    pub(crate) changes: watch::Sender<u64>,
 }
 
 impl Gate {
@@ -91,6 +95,7 @@ impl Gate {
             limits: Limits::new(&clock),
             last_used: LastUsed::default(),
             ways_in: tokio::sync::Mutex::new(()),
+            changes: watch::Sender::new(0),
             clock,
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -108,6 +113,11 @@ impl Gate {
     /// expired; [`GateError::RateLimited`] instead of the latter after too many; [`GateError::Store`] if the store
     /// does not answer.
     pub async fn authenticate(&self, credential: Credential, client: IpAddr) -> Result<Actor, GateError> {
+        let actor = self.identify(credential, client).await?;
+        Ok(actor.coming_from(Origin { client: Some(client), request: None }))
+    }
+
+    async fn identify(&self, credential: Credential, client: IpAddr) -> Result<Actor, GateError> {
         match credential {
             Credential::ApiKey(secret) | Credential::Bearer(secret) if !secret.expose().is_empty() => {
                 if self.is_api_token(&secret) {
@@ -121,8 +131,11 @@ impl Gate {
             }
             Credential::Session(cookie) if !cookie.expose().is_empty() => {
                 self.require_set_up().await?;
-                // Not counted: browsers go on sending an expired cookie, and must learn that it has expired.
-                self.actor_by_session(&cookie).await?.ok_or(GateError::InvalidKey)
+                // Not limited: browsers go on sending an expired cookie, and must learn that it has expired.
+                self.actor_by_session(&cookie).await?.ok_or_else(|| {
+                    failure("session");
+                    GateError::InvalidKey
+                })
             }
             Credential::ApiKey(_) | Credential::Bearer(_) | Credential::Session(_) | Credential::None => {
                 self.require_set_up().await?;
@@ -170,44 +183,49 @@ impl Gate {
     }
 
     /// Like [`Gate::permit`] for what only administrators do: a key must have the role as well as the scope, so that
-    /// an agent with every scope still cannot hand out power.
-    pub(crate) async fn permit_administrator(&self, actor: &Actor, action: Action) -> Result<(), GateError> {
-        self.permit(actor, action, &Resource::Any)?;
-        let administrator = match &actor.principal {
-            Principal::Key(id) => {
-                let key = self.inner.records.first_of::<KeyRecord>(actor.owner()).await?;
-                let key = key.filter(|key| key.record.id.to_string() == *id);
-                // Revoked since the request began.
-                key.ok_or(GateError::InvalidKey)?.record.role == Role::Admin
+    /// an agent with every scope still cannot hand out power. Judges what they are now, which may be less than when
+    /// their request began, and returns it.
+    pub(crate) async fn permit_administrator(
+        &self,
+        actor: &Actor,
+        action: Action,
+        verb: &str,
+        target: &str,
+    ) -> Result<Standing, GateError> {
+        self.permit_for(actor, action, &Resource::Any, verb, target)?;
+        let standing = match self.standing(actor).await {
+            Err(GateError::InvalidKey) => {
+                return Err(self.denied(actor, verb, target, GateError::InvalidKey));
             }
-            Principal::User(name) => {
-                let user = self.inner.records.get::<UserRecord>(name).await?;
-                user.ok_or(GateError::InvalidKey)?.record.role == Role::Admin
-            }
-            Principal::Token | Principal::System => true,
+            standing => standing?,
         };
-        if administrator {
-            Ok(())
+        self.permit_for(&standing.actor, action, &Resource::Any, verb, target)?;
+        if standing.role == Role::Admin {
+            Ok(standing)
         } else {
-            Err(self.denied(actor, action.verb(), "", GateError::AdminRequired))
+            Err(self.denied(actor, verb, target, GateError::AdminRequired))
         }
     }
 
     /// Returns the error for a wrong credential, or for one too many of them.
     pub(crate) fn refused(&self, client: IpAddr, error: GateError) -> GateError {
+        let (verb, kind) = match error {
+            GateError::InvalidSetupToken => ("setup.token", "setup_token"),
+            _ => ("auth.enter", "key"),
+        };
+        // Counted past the limit too: the trail counts like with like in two records a minute.
+        self.audit().denied(anonymous(verb, client), error.code().as_str());
         match self.inner.limits.wrong_credential(client) {
             Ok(()) => {
+                failure(kind);
                 tracing::warn!(%client, reason = %error, "a credential was refused");
-                let act = AuditAct {
-                    verb: "auth.enter".to_owned(),
-                    client: Some(client.to_string()),
-                    ..AuditAct::default()
-                };
-                self.audit().denied(act, error.code().as_str());
                 error
             }
             // Not logged: the log must not grow with what a stranger sends.
-            Err(wait) => wait.into(),
+            Err(wait) => {
+                failure("limited");
+                wait.into()
+            }
         }
     }
 
@@ -236,6 +254,11 @@ impl Gate {
     pub(crate) fn now(&self) -> Timestamp {
         whole_seconds(self.inner.clock.now())
     }
+}
+
+/// Counts a failure to prove who one is.
+pub(crate) fn failure(kind: &'static str) {
+    metrics::counter!("claw_auth_failures_total", "kind" => kind).increment(1);
 }
 
 /// Cuts to whole seconds: what clients see of keys and users has no fractions.

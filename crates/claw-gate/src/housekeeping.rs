@@ -11,7 +11,7 @@ use crate::{Gate, keys::KeyRecord};
 const INTERVAL: Duration = Duration::from_secs(60);
 
 impl Gate {
-    /// Keeps house until `stop`, and once more then. Whoever starts the server runs this as one of its tasks.
+    /// Keeps house until `stop`, and once more then; the audit trail is written up to then too. Whoever starts the server runs this as one of its tasks.
     pub async fn keep_house(&self, stop: CancellationToken) {
         while !stop.is_cancelled() {
             tokio::select! {
@@ -22,6 +22,7 @@ impl Gate {
             self.tidy().await;
         }
         self.tidy().await;
+        self.audit().flush().await;
     }
 
     /// Writes down when keys were used and removes expired sessions. Failures are logged and made good by the next

@@ -172,7 +172,7 @@ impl Gate {
     /// for a scope that `actor` does not hold; [`GateError::CapEscalation`]; [`GateError::ScopesRequired`];
     /// [`GateError::InvalidRole`]; [`GateError::InvalidLabel`].
     pub async fn create_key(&self, actor: &Actor, new: NewKey) -> Result<(Secret, KeyMeta), GateError> {
-        self.permit_administrator(actor, Action::KeysManage).await?;
+        let giver = self.permit_administrator(actor, Action::KeysManage, "key.create", "").await?;
         let (key, record) = self.new_key(&new.label, new.scopes, new.role)?;
         let record = KeyRecord { max_usd_per_day: new.max_usd_per_day, ..record };
         let detail = serde_json::json!({
@@ -181,8 +181,8 @@ impl Gate {
         });
         let deed = act(actor, "key.create", target(record.id), Some(detail));
         self.record(deed, EffectPlace::Store, async {
-            self.require_held(actor, &record.scopes)?;
-            self.require_cap(actor, record.max_usd_per_day).await?;
+            giver.require_held(&record.scopes)?;
+            giver.require_unlimited()?;
             self.store_new_key(&key, &record).await
         })
         .await?;
@@ -196,7 +196,7 @@ impl Gate {
     ///
     /// [`GateError::ScopeMissing`] without `keys:write`; [`GateError::AdminRequired`].
     pub async fn list_keys(&self, actor: &Actor) -> Result<Vec<KeyMeta>, GateError> {
-        self.permit_administrator(actor, Action::KeysManage).await?;
+        self.permit_administrator(actor, Action::KeysManage, "key.list", "").await?;
         let keys = self.inner.records.all::<KeyRecord>().await?;
         Ok(keys.iter().map(|key| self.meta(&key.record)).collect())
     }
@@ -213,7 +213,8 @@ impl Gate {
         id: KeyId,
         change: KeyChange,
     ) -> Result<KeyMeta, GateError> {
-        self.permit_administrator(actor, Action::KeysManage).await?;
+        let target = target(id);
+        let giver = self.permit_administrator(actor, Action::KeysManage, "key.change", &target).await?;
         if let Some(scopes) = &change.scopes {
             require_scopes(scopes)?;
         }
@@ -221,29 +222,30 @@ impl Gate {
             "label": change.label, "scopes": change.scopes,
             "max_usd_per_day": change.max_usd_per_day.map(|cap| cap.map(Usd::dollars)),
         });
-        let deed = act(actor, "key.change", target(id), Some(detail));
-        let record = self
-            .record(deed, EffectPlace::Store, async {
-                if let Some(cap) = change.max_usd_per_day {
-                    self.require_cap(actor, cap).await?;
+        let deed = act(actor, "key.change", target, Some(detail));
+        let apply = |record: &mut KeyRecord| {
+            if let Some(label) = &change.label {
+                record.label = clean_label(label, record.role)?;
+            }
+            if let Some(scopes) = &change.scopes {
+                // What the key has it may keep; what is added must be the actor's to give.
+                giver.require_held(scopes.difference(&record.scopes))?;
+                if !scopes.is_subset(&record.scopes) {
+                    giver.require_unlimited()?;
                 }
-                self.change_key(id, GateError::KeyNotFound(id), |record| {
-                    if let Some(label) = &change.label {
-                        record.label = clean_label(label, record.role)?;
-                    }
-                    if let Some(scopes) = &change.scopes {
-                        // What the key has it may keep; what is added must be the actor's to give.
-                        self.require_held(actor, scopes.difference(&record.scopes))?;
-                        record.scopes.clone_from(scopes);
-                    }
-                    if let Some(cap) = change.max_usd_per_day {
-                        record.max_usd_per_day = cap;
-                    }
-                    Ok(())
-                })
-                .await
-            })
-            .await?;
+                record.scopes.clone_from(scopes);
+            }
+            if let Some(cap) = change.max_usd_per_day {
+                let widens = record.max_usd_per_day.is_some_and(|own| cap.is_none_or(|cap| cap > own));
+                if widens {
+                    giver.require_unlimited()?;
+                }
+                record.max_usd_per_day = cap;
+            }
+            Ok(())
+        };
+        let change_key = self.change_key(id, GateError::KeyNotFound(id), apply);
+        let record = self.record(deed, EffectPlace::Store, change_key).await?;
         tracing::info!(key.id = %id, by = %actor.principal, "a key was changed");
         Ok(self.meta(&record))
     }
@@ -255,8 +257,9 @@ impl Gate {
     /// [`GateError::ScopeMissing`] without `keys:write`; [`GateError::AdminRequired`];
     /// [`GateError::CannotRevokeSelf`]; [`GateError::UnknownKeyToRevoke`]; [`GateError::LastWayIn`].
     pub async fn revoke_key(&self, actor: &Actor, id: KeyId) -> Result<(), GateError> {
-        self.permit_administrator(actor, Action::KeysManage).await?;
-        let deed = act(actor, "key.revoke", target(id), None);
+        let target = target(id);
+        self.permit_administrator(actor, Action::KeysManage, "key.revoke", &target).await?;
+        let deed = act(actor, "key.revoke", target, None);
         self.record(deed, EffectPlace::Store, self.revoke(actor, id)).await?;
         tracing::info!(key.id = %id, by = %actor.principal, "a key was revoked");
         Ok(())
@@ -275,6 +278,7 @@ impl Gate {
             return Err(GateError::UnknownKeyToRevoke(id));
         }
         self.inner.last_used.forget(id);
+        self.somebody_changed();
         Ok(())
     }
 
@@ -287,18 +291,6 @@ impl Gate {
         let keys = self.inner.records.all::<KeyRecord>().await?;
         let cap = |key: Stored<KeyRecord>| Some((owner_of(key.record.id), key.record.max_usd_per_day?));
         Ok(keys.into_iter().filter_map(cap).collect())
-    }
-
-    /// Fails if a limit is to be given that is wider than the actor's own.
-    async fn require_cap(&self, actor: &Actor, cap: Option<Usd>) -> Result<(), GateError> {
-        if !matches!(actor.principal, Principal::Key(_)) {
-            return Ok(());
-        }
-        let key = self.inner.records.first_of::<KeyRecord>(actor.owner()).await?;
-        match key.ok_or(GateError::InvalidKey)?.record.max_usd_per_day {
-            Some(own) if cap.is_none_or(|cap| cap > own) => Err(GateError::CapEscalation(own)),
-            Some(_) | None => Ok(()),
-        }
     }
 
     /// Returns the caller's own key. People and the installation's token get the same description of themselves, so
@@ -353,7 +345,10 @@ impl Gate {
         let deed = act(actor, "key.lower", target(id), Some(detail));
         let change = self.change_key(id, GateError::InvalidKey, |record| {
             // Against what the key holds now, which may be less than when the request began.
-            self.require_held(&record.actor(), &scopes)?;
+            let holder = record.actor();
+            if let Some(scope) = scopes.iter().find(|scope| !holder.holds(**scope)) {
+                return Err(GateError::ScopeEscalation(*scope));
+            }
             record.scopes.clone_from(&scopes);
             Ok(())
         });
@@ -447,7 +442,10 @@ impl Gate {
                 self.require_other_way_in(&record.actor().principal).await?;
             }
             match self.inner.records.put(&key.id, &record, Precondition::Version(key.version)).await {
-                Ok(_) => return Ok(record),
+                Ok(_) => {
+                    self.somebody_changed();
+                    return Ok(record);
+                }
                 Err(StoreError::Conflict { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -467,21 +465,6 @@ impl Gate {
             created_at: record.created_at,
             last_used_at: noted.map_or(record.last_used_at, |noted| noted.max(record.last_used_at)),
             max_usd_per_day: record.max_usd_per_day,
-        }
-    }
-
-    /// Nobody grants what they do not hold.
-    fn require_held<'a>(
-        &self,
-        actor: &Actor,
-        scopes: impl IntoIterator<Item = &'a Scope>,
-    ) -> Result<(), GateError> {
-        match scopes.into_iter().find(|scope| !actor.holds(**scope)) {
-            Some(scope) => {
-                tracing::info!(principal = %actor.principal, %scope, "denied: a scope was to be granted that is not held");
-                Err(GateError::ScopeEscalation(*scope))
-            }
-            None => Ok(()),
         }
     }
 }

@@ -34,6 +34,7 @@
 //! # }
 //! ```
 
+mod account;
 mod audit;
 mod error;
 mod gate;
@@ -43,9 +44,11 @@ mod limit;
 mod password;
 mod people;
 mod records;
+mod session_list;
 mod sessions;
 mod setup;
 mod setup_token;
+mod standing;
 mod token;
 mod ways_in;
 
@@ -58,5 +61,7 @@ pub use gate::{Credential, Gate, GateConfig};
 pub use keys::{KeyChange, KeyMeta, NewKey, parse_scopes};
 pub use limit::{FailureLimiter, RetryAfter};
 pub use people::UserView;
+pub use session_list::SessionView;
 pub use sessions::SESSION_TTL;
 pub use setup::{FirstAdmin, SetupState, SetupStatus};
+pub use standing::Watch;

@@ -85,6 +85,11 @@ impl UserRecord {
         owner_of(&self.username)
     }
 
+    /// Returns the account with another password. Its sessions are dead with that, since they name the old mark.
+    pub(crate) fn with_password(self, digest: &PasswordDigest) -> Self {
+        Self { account: token::new_account(), password_hash: digest.as_stored().to_owned(), ..self }
+    }
+
     pub(crate) fn view(&self) -> UserView {
         UserView { username: self.username.clone(), role: self.role }
     }
@@ -122,7 +127,10 @@ impl Gate {
         password: &Secret,
         role: Role,
     ) -> Result<UserView, GateError> {
-        self.permit_administrator(actor, Action::UsersManage).await?;
+        let target = owner_of(username);
+        let giver = self.permit_administrator(actor, Action::UsersManage, "user.create", &target).await?;
+        // A person has no limit, and may sign in and spend.
+        giver.require_unlimited().map_err(|error| self.denied(actor, "user.create", &target, error))?;
         let user = self.new_user(username, password, role).await?;
         let deed = act(actor, "user.create", user.target(), Some(serde_json::json!({ "role": role })));
         self.record(deed, EffectPlace::Store, self.store_new_user(&user)).await?;
@@ -136,7 +144,7 @@ impl Gate {
     ///
     /// [`GateError::ScopeMissing`] or [`GateError::AdminRequired`] for those who are not administrators.
     pub async fn list_users(&self, actor: &Actor) -> Result<Vec<UserView>, GateError> {
-        self.permit_administrator(actor, Action::UsersManage).await?;
+        self.permit_administrator(actor, Action::UsersManage, "user.list", "").await?;
         let users = self.inner.records.all::<UserRecord>().await?;
         Ok(users.iter().map(|user| user.record.view()).collect())
     }
@@ -148,8 +156,9 @@ impl Gate {
     /// [`GateError::ScopeMissing`] or [`GateError::AdminRequired`] for those who are not administrators;
     /// [`GateError::CannotDeleteSelf`]; [`GateError::UserNotFound`]; [`GateError::LastWayIn`].
     pub async fn delete_user(&self, actor: &Actor, username: &str) -> Result<(), GateError> {
-        self.permit_administrator(actor, Action::UsersManage).await?;
-        let deed = act(actor, "user.delete", owner_of(username), None);
+        let target = owner_of(username);
+        self.permit_administrator(actor, Action::UsersManage, "user.delete", &target).await?;
+        let deed = act(actor, "user.delete", target, None);
         self.record(deed, EffectPlace::Store, self.remove_user(actor, username)).await
     }
 
@@ -168,14 +177,9 @@ impl Gate {
                 return Err(missing());
             }
         }
+        self.somebody_changed();
         tracing::info!(user.name = username, by = %actor.principal, "a user was deleted");
-        // Their sessions are dead already, because each request looks for the account; this only tidies.
-        if let Err(error) = self.remove_sessions_of(username).await {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "sessions of a deleted user are left to expire"
-            );
-        }
+        self.tidy_sessions_of(username).await;
         Ok(())
     }
 

@@ -2,13 +2,14 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use claw_core::{Actor, Coded as _, Origin, Secret, Timestamp};
+use claw_core::{Actor, AuditAct, Coded as _, Origin, Secret, Timestamp};
 use claw_store::{Precondition, StoreError};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     EffectPlace, Gate, GateError, UserView,
     audit::{act, anonymous},
+    gate::failure,
     password,
     people::{self, UserRecord},
     records::{Record, Stored},
@@ -21,6 +22,9 @@ pub const SESSION_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 /// Most sessions of one person at a time; the oldest ends when another begins.
 const SESSIONS_PER_USER: usize = 50;
 
+/// The verb of a sign-in in the audit trail.
+const LOGIN: &str = "auth.login";
+
 /// Sessions looked at in one go when expired ones are removed.
 const SWEEP_BATCH: u64 = 200;
 
@@ -30,8 +34,11 @@ pub(crate) struct SessionRecord {
     username: String,
     /// The account's own mark: a later account of the same name does not inherit the session.
     account: String,
-    created_at: Timestamp,
-    expires_at: Timestamp,
+    pub(crate) created_at: Timestamp,
+    pub(crate) expires_at: Timestamp,
+    /// Where the sign-in came from. Sessions of older versions do not know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) client: Option<IpAddr>,
 }
 
 impl Record for SessionRecord {
@@ -47,9 +54,22 @@ impl Record for SessionRecord {
     }
 }
 
+impl SessionRecord {
+    fn is_good_for(&self, user: &UserRecord, now: Timestamp) -> bool {
+        self.account == user.account && self.expires_at > now
+    }
+}
+
+impl Stored<SessionRecord> {
+    /// Returns the name under which people see it.
+    pub(crate) fn handle(&self) -> String {
+        token::session_handle(&self.id)
+    }
+}
+
 impl Gate {
     /// Signs a person in and returns the value of their session cookie, good for [`SESSION_TTL`]. Each sign-in makes
-    /// a new session, so none can be planted beforehand.
+    /// a new session, so none can be planted beforehand; the one in `old`, which the browser still had, ends.
     ///
     /// # Errors
     ///
@@ -61,26 +81,35 @@ impl Gate {
         username: &str,
         password: &Secret,
         client: IpAddr,
+        old: Option<&Secret>,
     ) -> Result<(Secret, UserView), GateError> {
         self.require_set_up().await?;
-        let attempt = self.inner.limits.login(username, client)?;
+        let refuse = |kind, error: GateError| {
+            failure(kind);
+            // The name is not noted: people type their password there by mistake.
+            self.audit().denied(anonymous(LOGIN, client), error.code().as_str());
+            error
+        };
+        let attempt =
+            self.inner.limits.login(username, client).map_err(|wait| refuse("limited", wait.into()))?;
         let user = self.user(username).await?.map(|user| user.record);
         let sensible = password.expose().len() <= password::MAX_BYTES;
         let digest = user.as_ref().filter(|_| sensible).map(UserRecord::password);
         let right = self.inner.passwords.verify(password, digest).await?;
         let Some(user) = user.filter(|_| right) else {
             tracing::warn!(%client, "a sign-in failed");
-            // The name is not noted: people type their password there by mistake.
-            self.audit().denied(anonymous("auth.login", client), GateError::InvalidLogin.code().as_str());
-            return Err(GateError::InvalidLogin);
+            return Err(refuse("login", GateError::InvalidLogin));
         };
         attempt.succeeded();
         let actor = user.actor().coming_from(Origin { client: Some(client), request: None });
-        let deed = act(&actor, "auth.login", user.target(), None);
+        let deed = act(&actor, LOGIN, user.target(), None);
         let cookie = self
             .record(deed, EffectPlace::Store, async {
+                if let Some(old) = old {
+                    self.remove_session(&TokenHash::of(old).hex()).await?;
+                }
                 self.make_room_for_session(&user).await?;
-                self.new_session(&user).await
+                self.new_session(&user, client).await
             })
             .await?;
         Ok((cookie, user.view()))
@@ -92,7 +121,22 @@ impl Gate {
     ///
     /// [`GateError::Store`] if the store does not answer: the session may still be good.
     pub async fn logout(&self, cookie: &Secret) -> Result<(), GateError> {
-        self.inner.records.delete::<SessionRecord>(&TokenHash::of(cookie).hex()).await?;
+        let id = TokenHash::of(cookie).hex();
+        let Some(session) = self.inner.records.get::<SessionRecord>(&id).await? else { return Ok(()) };
+        let owner = people::owner_of(&session.record.username);
+        let deed = AuditAct {
+            actor: owner.clone(),
+            verb: "auth.logout".to_owned(),
+            target: owner,
+            ..AuditAct::default()
+        };
+        self.record(deed, EffectPlace::Store, self.remove_session(&id)).await
+    }
+
+    /// Ends the session that is stored under this id.
+    pub(crate) async fn remove_session(&self, id: &str) -> Result<(), GateError> {
+        self.inner.records.delete::<SessionRecord>(id).await?;
+        self.somebody_changed();
         Ok(())
     }
 
@@ -106,19 +150,43 @@ impl Gate {
         }
         let user = self.user(&session.record.username).await?;
         let user = user.filter(|user| user.record.account == session.record.account);
-        Ok(user.map(|user| user.record.actor()))
+        Ok(user.map(|user| Actor { session: Some(session.handle()), ..user.record.actor() }))
     }
 
-    /// Removes all sessions of a person.
-    pub(crate) async fn remove_sessions_of(&self, username: &str) -> Result<(), StoreError> {
-        loop {
-            let sessions = self.sessions_of(username).await?;
-            if sessions.is_empty() {
-                return Ok(());
+    /// Returns the sessions of a person that are good, the soonest to expire first.
+    pub(crate) async fn open_sessions_of(
+        &self,
+        user: &UserRecord,
+    ) -> Result<Vec<Stored<SessionRecord>>, StoreError> {
+        let now = self.inner.clock.now();
+        let mut sessions = self.sessions_of(&user.username).await?;
+        sessions.retain(|session| session.record.is_good_for(user, now));
+        Ok(sessions)
+    }
+
+    /// Removes the sessions of an account that is gone. They are dead already, because each request looks for the
+    /// account, so what fails here is left to expire.
+    pub(crate) async fn tidy_sessions_of(&self, username: &str) {
+        self.tidy_sessions(username, |_| true).await;
+    }
+
+    /// Like [`Gate::tidy_sessions_of`], for the dead sessions of an account that is still there.
+    pub(crate) async fn tidy_sessions_of_others(&self, user: &UserRecord) {
+        self.tidy_sessions(&user.username, |session| session.account != user.account).await;
+    }
+
+    async fn tidy_sessions(&self, username: &str, is_dead: impl Fn(&SessionRecord) -> bool) {
+        let tidied = async {
+            for session in self.sessions_of(username).await? {
+                if is_dead(&session.record) {
+                    self.inner.records.delete::<SessionRecord>(&session.id).await?;
+                }
             }
-            for session in sessions {
-                self.inner.records.delete::<SessionRecord>(&session.id).await?;
-            }
+            Ok::<_, StoreError>(())
+        };
+        if let Err(error) = tidied.await {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "dead sessions of a user are left to expire");
         }
     }
 
@@ -141,7 +209,7 @@ impl Gate {
         }
     }
 
-    async fn new_session(&self, user: &UserRecord) -> Result<Secret, GateError> {
+    pub(crate) async fn new_session(&self, user: &UserRecord, client: IpAddr) -> Result<Secret, GateError> {
         let cookie = token::new_session();
         let now = self.inner.clock.now();
         let session = SessionRecord {
@@ -149,6 +217,7 @@ impl Gate {
             account: user.account.clone(),
             created_at: now,
             expires_at: now.saturating_add(SESSION_TTL).unwrap_or(now),
+            client: Some(client),
         };
         self.inner.records.put(&TokenHash::of(&cookie).hex(), &session, Precondition::Absent).await?;
         Ok(cookie)

@@ -78,6 +78,14 @@ pub(crate) fn new_session() -> Secret {
     Secret::new(secret.expose().trim_end_matches('='))
 }
 
+/// Returns the name under which a session may be shown, made from the id under which it is stored: 128 bits that cannot
+/// be guessed and lead neither to the id nor to the cookie.
+pub(crate) fn session_handle(stored_id: &str) -> String {
+    let mut hex = TokenHash::of(&Secret::new(format!("session {stored_id}"))).hex();
+    hex.truncate(32);
+    hex
+}
+
 /// Makes the mark of a new account. Not a secret, only different each time.
 pub(crate) fn new_account() -> String {
     new_session().expose().to_owned()

@@ -11,6 +11,12 @@ const WINDOW: Duration = Duration::from_secs(60);
 /// Parties that are told apart within a window; those beyond share one record.
 const MAX_PARTIES: usize = 512;
 
+/// Verb of the record that stands for parties beyond those.
+const CROWD: &str = "many";
+
+/// Its code.
+const CROWD_CODE: &str = "MANY";
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Party {
     actor: String,
@@ -26,6 +32,18 @@ struct Count {
     ends: Instant,
 }
 
+impl Count {
+    fn begin() -> Self {
+        Self { act: None, more: 0, ends: Instant::now() + WINDOW }
+    }
+}
+
+/// Returns who stands for all those that are not told apart.
+fn crowd() -> (Party, AuditAct) {
+    let party = Party { actor: String::new(), client: None, verb: CROWD.to_owned(), code: CROWD_CODE };
+    (party, AuditAct { verb: CROWD.to_owned(), ..AuditAct::default() })
+}
+
 /// What is being counted.
 #[derive(Default)]
 pub(super) struct Denials {
@@ -37,21 +55,28 @@ impl Denials {
     pub(super) fn add(&mut self, act: AuditAct, code: &'static str) -> Option<AuditRecord> {
         let mut party =
             Party { actor: act.actor.clone(), client: act.client.clone(), verb: act.verb.clone(), code };
+        let mut act = act;
         if !self.parties.contains_key(&party) && self.parties.len() >= MAX_PARTIES {
-            party = Party { actor: String::new(), client: None, verb: "many".to_owned(), code: "MANY" };
+            (party, act) = crowd();
         }
         let known = self.parties.contains_key(&party);
-        let count = self.parties.entry(party).or_insert_with(|| Count {
-            act: None,
-            more: 0,
-            ends: Instant::now() + WINDOW,
-        });
+        let count = self.parties.entry(party).or_insert_with(Count::begin);
         if known {
             count.more += 1;
             count.act = Some(act);
             return None;
         }
         Some(AuditRecord::Denied { act, code: code.to_owned(), more: 0 })
+    }
+
+    /// Counts refusals of which nothing else is known.
+    pub(super) fn count_further(&mut self, number: u64) {
+        if number > 0 {
+            let (party, act) = crowd();
+            let count = self.parties.entry(party).or_insert_with(Count::begin);
+            count.more += number;
+            count.act = Some(act);
+        }
     }
 
     /// Waits until a window has ended.
@@ -106,6 +131,21 @@ mod tests {
         assert_eq!(now.len(), 1);
         assert!(matches!(&later[..], [AuditRecord::Denied { more: 998, .. }]), "{later:?}");
         assert!(denials.add(act(1), "SCOPE_REQUIRED").is_some(), "a new window begins with a record");
+    }
+
+    #[tokio::test]
+    async fn t31_refusals_that_found_no_place_are_counted() {
+        let mut denials = Denials::default();
+
+        denials.count_further(0);
+        assert!(denials.take_all().is_empty());
+        denials.count_further(4_211);
+
+        let records = denials.take_all();
+        assert!(
+            matches!(&records[..], [AuditRecord::Denied { more: 4_210, code, .. }] if code == CROWD_CODE),
+            "{records:?}"
+        );
     }
 
     #[tokio::test]

@@ -2,24 +2,31 @@
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    time::Duration,
 };
 
 use claw_core::{Action, Actor, AuditAct, AuditEnd, AuditRecord, Clock, DeedId, Resource, Timestamp};
 use claw_store::{Record, StoreError, StreamName, Streams};
 use futures_util::Stream;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
 use super::{
     verify::{self, Verification},
     view::{self, AuditFilter, AuditPage},
-    writer::{self, Message, QUEUE, Settled},
+    writer::{self, Message, Refusal, Senders, Settled},
 };
 use crate::{Gate, GateError};
 
-/// Records that a start looks back over for intents without outcome.
+/// Records that a start looks back over for intents without outcome. Those of a crash are the newest.
 const LOOK_BACK: u64 = 5_000;
+
+/// Records looked back over in one go, so that few are in memory.
+const LOOK_BACK_PAGE: u64 = 250;
+
+/// How long whoever wants everything written waits for it. Past it the store is in trouble.
+const FLUSH_WAIT: Duration = Duration::from_secs(5);
 
 /// The audit trail. Cheap to clone; clones share everything.
 #[derive(Clone)]
@@ -32,24 +39,24 @@ struct Inner {
     clock: Arc<dyn Clock>,
     /// Where the writing task listens; made with the first message, since that is when there is a runtime for sure.
     /// A std mutex: held for a look, never across an await.
-    queue: Mutex<Option<mpsc::Sender<Message>>>,
+    queues: Mutex<Option<Senders>>,
     tasks: TaskTracker,
 }
 
 impl AuditTrail {
     pub(crate) fn new(streams: Arc<dyn Streams>, clock: Arc<dyn Clock>) -> Self {
-        let inner = Inner { streams, clock, queue: Mutex::new(None), tasks: TaskTracker::new() };
+        let inner = Inner { streams, clock, queues: Mutex::new(None), tasks: TaskTracker::new() };
         Self { inner: Arc::new(inner) }
     }
 
-    fn queue(&self) -> mpsc::Sender<Message> {
-        let mut queue = self.inner.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        queue
+    fn queues(&self) -> Senders {
+        let mut queues = self.inner.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        queues
             .get_or_insert_with(|| {
-                let (sender, receiver) = mpsc::channel(QUEUE);
+                let (senders, receivers) = writer::queues();
                 let Inner { streams, clock, tasks, .. } = &*self.inner;
-                tasks.spawn(writer::write(Arc::clone(streams), Arc::clone(clock), receiver));
-                sender
+                tasks.spawn(writer::write(Arc::clone(streams), Arc::clone(clock), receivers));
+                senders
             })
             .clone()
     }
@@ -66,15 +73,16 @@ impl AuditTrail {
         };
         metrics::counter!("claw_audit_entries_total", "outcome" => outcome).increment(1);
         let message = Message::Settled(settled, self.inner.clock.now());
-        if self.queue().try_send(message).is_err() {
+        if self.queues().outcomes.try_send(message).is_err() {
             tracing::warn!("the outcome of a deed is not in the audit trail: too many wait to be written");
         }
     }
 
     /// Notes a refusal.
     pub(crate) fn denied(&self, act: AuditAct, code: &'static str) {
-        if self.queue().try_send(Message::Denied { act: act.tamed(), code }).is_err() {
-            metrics::counter!("claw_audit_entries_total", "outcome" => "denied").increment(1);
+        let queues = self.queues();
+        if queues.refusals.try_send(Refusal { act: act.tamed(), code }).is_err() {
+            queues.crowded_out.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -98,28 +106,39 @@ impl AuditTrail {
 
     /// Returns how many intents since the last such note have no outcome.
     async fn open_intents(&self) -> Result<u64, StoreError> {
-        let stream = StreamName::audit();
-        let newest = self.inner.streams.read_back(&stream, u64::MAX, LOOK_BACK).await?;
         let (mut settled, mut open) = (HashSet::new(), 0);
-        for record in &newest {
-            match parse(record)? {
-                AuditRecord::Outcomes { of } => {
-                    settled.extend(of.into_iter().map(|outcome| outcome.intent));
+        let (mut before, mut looked) = (u64::MAX, 0);
+        while looked < LOOK_BACK {
+            let records = self.inner.streams.read_back(&StreamName::audit(), before, LOOK_BACK_PAGE).await?;
+            let Some(oldest) = records.last() else { break };
+            (before, looked) = (oldest.seq, looked + records.len() as u64);
+            for record in &records {
+                match parse(record) {
+                    Ok(AuditRecord::Outcomes { of }) => {
+                        settled.extend(of.into_iter().map(|outcome| outcome.intent));
+                    }
+                    Ok(AuditRecord::Intent { id, .. }) => open += u64::from(!settled.remove(&id)),
+                    Ok(AuditRecord::Note { unsettled: Some(_), .. }) => return Ok(open),
+                    // One that cannot be read is shown by whoever lists or verifies; a start does not fail for it.
+                    Ok(AuditRecord::Note { unsettled: None, .. } | AuditRecord::Denied { .. }) | Err(_) => {}
                 }
-                AuditRecord::Intent { id, .. } => open += u64::from(!settled.remove(&id)),
-                AuditRecord::Note { unsettled: Some(_), .. } => break,
-                AuditRecord::Note { unsettled: None, .. } | AuditRecord::Denied { .. } => {}
             }
         }
         Ok(open)
     }
 
-    /// Returns when everything that was handed over so far is written, or given up.
+    /// Returns when everything that was handed over so far is written, or the store has not taken it for some seconds.
+    /// To be called before the store is closed.
     pub async fn flush(&self) {
         let (done, written) = oneshot::channel();
-        if self.queue().send(Message::Flush(done)).await.is_ok() {
-            // An error means that the task ended, and wrote everything before.
-            let _ = written.await;
+        let flushed = async {
+            if self.queues().outcomes.send(Message::Flush(done)).await.is_ok() {
+                // An error means that the task ended, and wrote everything before.
+                let _ = written.await;
+            }
+        };
+        if tokio::time::timeout(FLUSH_WAIT, flushed).await.is_err() {
+            tracing::warn!("the newest outcomes are not in the audit trail yet");
         }
     }
 

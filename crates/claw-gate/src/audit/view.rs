@@ -24,6 +24,8 @@ const PAGE: u64 = 500;
 pub struct AuditFilter {
     /// From before this record on; the newest if unset.
     pub before: Option<u64>,
+    /// Only records after this one.
+    pub after: Option<u64>,
     /// Not older than this.
     pub since: Option<Timestamp>,
     /// Not newer than this.
@@ -117,7 +119,9 @@ pub(super) async fn page(streams: &dyn Streams, filter: AuditFilter) -> Result<A
     let mut outcomes = Outcomes::new();
     if let Some(before) = filter.before {
         for record in streams.read(&stream, before.saturating_sub(1), OUTCOMES_AHEAD).await? {
-            note_outcomes(parse(&record)?, &mut outcomes);
+            if let Ok(record) = parse(&record) {
+                note_outcomes(record, &mut outcomes);
+            }
         }
     }
     let (mut before, mut scanned) = (filter.before.unwrap_or(u64::MAX), 0);
@@ -125,11 +129,19 @@ pub(super) async fn page(streams: &dyn Streams, filter: AuditFilter) -> Result<A
     loop {
         let records = streams.read_back(&stream, before, PAGE).await?;
         let Some(oldest) = records.last().map(|record| record.seq) else { return Ok(page) };
+        // The clock may have been set back, so that one old record does not mean that those before it are old too; a
+        // whole page of them does.
+        if filter.since.is_some_and(|since| records.iter().all(|record| record.at < since)) {
+            return Ok(page);
+        }
         for record in &records {
-            if filter.since.is_some_and(|since| record.at < since) {
+            if filter.after.is_some_and(|after| record.seq <= after) {
                 return Ok(page);
             }
-            let entry = entry(record.seq, record.at, parse(record)?, &mut outcomes);
+            let entry = match parse(record) {
+                Ok(known) => entry(record.seq, record.at, known, &mut outcomes),
+                Err(error) => Some(unreadable(record.seq, record.at, &error)),
+            };
             if let Some(entry) = entry.filter(|entry| matches(&filter, entry)) {
                 page.items.push(entry);
                 if page.items.len() == limit {
@@ -183,10 +195,22 @@ fn entry(seq: u64, at: Timestamp, record: AuditRecord, outcomes: &mut Outcomes) 
     }
 }
 
+/// Shows a record that somebody changed, or a newer version wrote.
+fn unreadable(seq: u64, at: Timestamp, error: &StoreError) -> AuditView {
+    let act = AuditAct {
+        actor: "system".to_owned(),
+        verb: "audit.unreadable".to_owned(),
+        detail: Some(error.to_string().into()),
+        ..AuditAct::default()
+    };
+    AuditView { seq, at, act: act.tamed(), result: AuditResult::Unknown, settled_at: None, more: 0 }
+}
+
 fn matches(filter: &AuditFilter, entry: &AuditView) -> bool {
     let begins =
         |wanted: &Option<String>, text: &str| wanted.as_deref().is_none_or(|begin| text.starts_with(begin));
-    filter.until.is_none_or(|until| entry.at <= until)
+    filter.since.is_none_or(|since| entry.at >= since)
+        && filter.until.is_none_or(|until| entry.at <= until)
         && filter.actor.as_deref().is_none_or(|actor| entry.act.actor == actor)
         && begins(&filter.verb, &entry.act.verb)
         && begins(&filter.target, &entry.act.target)

@@ -1,6 +1,12 @@
 //! The task that writes outcomes and refusals, many in one record.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use claw_core::{AuditAct, AuditEnd, AuditOutcome, AuditRecord, Clock, DeedId, Timestamp};
 use claw_store::{StoreError, StreamName, Streams};
@@ -8,11 +14,14 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::denials::Denials;
 
-/// Outcomes and refusals that may wait. Past it outcomes read unknown, and refusals are only counted.
-pub(super) const QUEUE: usize = 8_192;
+/// Outcomes that may wait, about 8 MB of them. Past it they are lost, and their deeds read unknown.
+const OUTCOMES: usize = 65_536;
+
+/// Refusals that may wait, apart from outcomes so that strangers cannot crowd those out. Past it they are only counted.
+const REFUSALS: usize = 1_024;
 
 /// Outcomes in one record at the most.
-const BATCH: usize = 256;
+const BATCH: usize = 1_024;
 
 /// Pause before the store is asked again.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -31,53 +40,85 @@ pub(super) struct Settled {
 #[derive(Debug)]
 pub(super) enum Message {
     Settled(Settled, Timestamp),
-    Denied {
-        act: AuditAct,
-        code: &'static str,
-    },
     /// Write what waits, and what is being counted, then answer.
     Flush(oneshot::Sender<()>),
 }
 
+/// A refusal, to be written.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) act: AuditAct,
+    pub(super) code: &'static str,
+}
+
+/// Where the task listens.
+#[derive(Clone, Debug)]
+pub(super) struct Senders {
+    pub(super) outcomes: mpsc::Sender<Message>,
+    pub(super) refusals: mpsc::Sender<Refusal>,
+    /// Refusals for which there was no place.
+    pub(super) crowded_out: Arc<AtomicU64>,
+}
+
+/// The task's side.
+pub(super) struct Receivers {
+    outcomes: mpsc::Receiver<Message>,
+    refusals: mpsc::Receiver<Refusal>,
+    crowded_out: Arc<AtomicU64>,
+}
+
+pub(super) fn queues() -> (Senders, Receivers) {
+    let (outcomes, outcomes_receiver) = mpsc::channel(OUTCOMES);
+    let (refusals, refusals_receiver) = mpsc::channel(REFUSALS);
+    let crowded_out = Arc::<AtomicU64>::default();
+    let receivers = Receivers {
+        outcomes: outcomes_receiver,
+        refusals: refusals_receiver,
+        crowded_out: Arc::clone(&crowded_out),
+    };
+    (Senders { outcomes, refusals, crowded_out }, receivers)
+}
+
 /// Writes until all senders are gone.
-pub(super) async fn write(
-    streams: Arc<dyn Streams>,
-    clock: Arc<dyn Clock>,
-    mut queue: mpsc::Receiver<Message>,
-) {
+pub(super) async fn write(streams: Arc<dyn Streams>, clock: Arc<dyn Clock>, mut queues: Receivers) {
     let mut denials = Denials::default();
-    let mut messages = Vec::with_capacity(BATCH);
+    let (mut messages, mut refusals) = (Vec::new(), Vec::new());
     loop {
-        let received = tokio::select! {
-            received = queue.recv_many(&mut messages, BATCH) => received,
-            () = denials.due() => {
-                append(streams.as_ref(), clock.as_ref(), denials.take_due()).await;
-                continue;
-            }
+        let ended = tokio::select! {
+            biased;
+            received = queues.outcomes.recv_many(&mut messages, BATCH) => received == 0,
+            _ = queues.refusals.recv_many(&mut refusals, BATCH) => false,
+            () = denials.due() => false,
         };
-        if received == 0 {
-            return append(streams.as_ref(), clock.as_ref(), denials.take_all()).await;
+        // What was refused before a flush was asked for is there by now, and outcomes must not starve it.
+        while let Ok(refusal) = queues.refusals.try_recv() {
+            refusals.push(refusal);
         }
-        let (mut outcomes, mut records, mut flushes) = (Vec::new(), Vec::new(), Vec::new());
+        let mut records = denials.take_due();
+        denials.count_further(queues.crowded_out.swap(0, Ordering::Relaxed));
+        records.extend(refusals.drain(..).filter_map(|Refusal { act, code }| denials.add(act, code)));
+        let (mut outcomes, mut flushes) = (Vec::new(), Vec::new());
         for message in messages.drain(..) {
             match message {
                 Message::Settled(Settled { intent, end }, at) => {
                     outcomes.push(AuditOutcome { intent, at, end });
                 }
-                Message::Denied { act, code } => records.extend(denials.add(act, code)),
                 Message::Flush(done) => flushes.push(done),
             }
         }
         if !outcomes.is_empty() {
             records.push(AuditRecord::Outcomes { of: outcomes });
         }
-        if !flushes.is_empty() {
+        if ended || !flushes.is_empty() {
             records.extend(denials.take_all());
         }
         append(streams.as_ref(), clock.as_ref(), records).await;
         for done in flushes {
             // Whoever asked may have gone.
             let _ = done.send(());
+        }
+        if ended {
+            return;
         }
     }
 }

@@ -221,7 +221,7 @@ async fn t31_bad_credentials_and_sign_ins_are_on_record_and_secrets_are_not() {
     house.person(&admin, "ann", Role::User).await;
     let wrong = Secret::new("wag_live_0123456789012345678901234567890123456789012=");
     assert!(house.enter(&wrong).await.is_err());
-    assert!(house.gate.login("ann", &Secret::new("not her password"), client(9)).await.is_err());
+    assert!(house.gate.login("ann", &Secret::new("not her password"), client(9), None).await.is_err());
     assert!(house.enter_with(Credential::Bearer(wrong.clone())).await.is_err());
 
     let denied =

@@ -121,7 +121,7 @@ impl House {
     pub(crate) async fn person(&self, by: &Actor, username: &str, role: Role) -> (Secret, Actor) {
         self.gate.create_user(by, username, &Secret::new(PASSWORD), role).await.expect("a user");
         let (cookie, _view) =
-            self.gate.login(username, &Secret::new(PASSWORD), client(2)).await.expect("a session");
+            self.gate.login(username, &Secret::new(PASSWORD), client(2), None).await.expect("a session");
         let actor = self.enter_with(Credential::Session(cookie.clone())).await.expect("a good session");
         (cookie, actor)
     }

@@ -54,7 +54,8 @@ async fn expired_sessions_are_removed_and_good_ones_kept() {
     house.person(&admin, "ann", Role::User).await;
     house.person(&admin, "bob", Role::User).await;
     house.clock.advance(24 * 60 * 60 - 1);
-    let (fresh, _) = house.gate.login("ann", &Secret::new(PASSWORD), client(1)).await.expect("a session");
+    let (fresh, _) =
+        house.gate.login("ann", &Secret::new(PASSWORD), client(1), None).await.expect("a session");
     house.clock.advance(1);
 
     house.gate.tidy().await;

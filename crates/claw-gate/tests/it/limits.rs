@@ -67,17 +67,22 @@ async fn passwords_of_an_account_cannot_be_tried_without_end() {
     let wrong = Secret::new("wrong password");
 
     for _ in 0..5 {
-        let refused = house.gate.login("ann", &wrong, client(7)).await;
+        let refused = house.gate.login("ann", &wrong, client(7), None).await;
         assert!(matches!(refused, Err(GateError::InvalidLogin)));
     }
 
     // Past the limit not even the right password is heard, or guessing could simply go on.
-    let limited = house.gate.login("ann", &Secret::new(PASSWORD), client(7)).await.expect_err("a refusal");
+    let limited =
+        house.gate.login("ann", &Secret::new(PASSWORD), client(7), None).await.expect_err("a refusal");
     assert_eq!(limited.code(), ErrorCode::RateLimited);
     assert!(limited.retry_after().is_some_and(|wait| wait <= Duration::from_secs(60)));
-    house.gate.login("ann", &Secret::new(PASSWORD), client(8)).await.expect("the person, from elsewhere");
+    house
+        .gate
+        .login("ann", &Secret::new(PASSWORD), client(8), None)
+        .await
+        .expect("the person, from elsewhere");
     house.clock.advance(60);
-    house.gate.login("ann", &Secret::new(PASSWORD), client(7)).await.expect("a session");
+    house.gate.login("ann", &Secret::new(PASSWORD), client(7), None).await.expect("a session");
 }
 
 #[tokio::test]
@@ -87,7 +92,7 @@ async fn signing_in_well_is_not_limited() {
     house.person(&admin, "ann", Role::User).await;
 
     for _ in 0..12 {
-        house.gate.login("ann", &Secret::new(PASSWORD), client(7)).await.expect("a session");
+        house.gate.login("ann", &Secret::new(PASSWORD), client(7), None).await.expect("a session");
     }
 }
 
@@ -100,7 +105,8 @@ async fn many_guesses_at_the_same_moment_do_not_slip_past_the_limit() {
     let mut guesses = tokio::task::JoinSet::new();
     for _ in 0..40 {
         let gate = house.gate.clone();
-        guesses.spawn(async move { gate.login("ann", &Secret::new("wrong password"), client(7)).await });
+        guesses
+            .spawn(async move { gate.login("ann", &Secret::new("wrong password"), client(7), None).await });
     }
     let results = guesses.join_all().await;
 

@@ -16,7 +16,8 @@ async fn a_person_signs_in_and_works_as_themselves() {
     let made = house.gate.create_user(&admin, "ann", &Secret::new(PASSWORD), Role::User).await;
     assert_eq!(made.expect("a user"), view("ann", Role::User));
 
-    let (cookie, who) = house.gate.login("ann", &Secret::new(PASSWORD), client(1)).await.expect("a session");
+    let (cookie, who) =
+        house.gate.login("ann", &Secret::new(PASSWORD), client(1), None).await.expect("a session");
     assert_eq!(who, view("ann", Role::User));
     let ann = house.enter_with(Credential::Session(cookie)).await.expect("a good session");
 
@@ -77,7 +78,7 @@ async fn an_unknown_name_and_a_wrong_password_get_the_same_answer() {
         (&"n".repeat(5000), PASSWORD),
     ];
     for (username, password) in tries {
-        let refused = house.gate.login(username, &Secret::new(password), client(9)).await;
+        let refused = house.gate.login(username, &Secret::new(password), client(9), None).await;
         let error = refused.expect_err("a refusal");
         assert_eq!(error.code(), ErrorCode::InvalidLogin, "{username}");
         assert_eq!(error.to_string(), GateError::InvalidLogin.to_string());
@@ -95,8 +96,10 @@ async fn an_unknown_name_costs_as_much_time_as_a_wrong_password() {
         // The shortest of a few tries, since the machine is shared.
         for round in 0..4 {
             let begun = Instant::now();
-            let refused =
-                house.gate.login(username, &Secret::new("wrong password"), client(address + round)).await;
+            let refused = house
+                .gate
+                .login(username, &Secret::new("wrong password"), client(address + round), None)
+                .await;
             times.push(begun.elapsed());
             assert!(matches!(refused, Err(GateError::InvalidLogin)));
         }
@@ -114,7 +117,8 @@ async fn each_sign_in_makes_a_new_session() {
     let house = House::new().await;
     let (_, admin) = house.admin_key().await;
     let (first, _) = house.person(&admin, "ann", Role::User).await;
-    let (second, _) = house.gate.login("ann", &Secret::new(PASSWORD), client(1)).await.expect("a session");
+    let (second, _) =
+        house.gate.login("ann", &Secret::new(PASSWORD), client(1), None).await.expect("a session");
     assert_ne!(first, second);
 
     house.gate.logout(&first).await.expect("a sign-out");
@@ -171,12 +175,12 @@ async fn the_fiftieth_session_is_kept_and_the_oldest_makes_room_for_the_next() {
     let mut newest = oldest.clone();
     for _ in 0..49 {
         house.clock.advance(1);
-        newest = house.gate.login("ann", &Secret::new(PASSWORD), client(1)).await.expect("a session").0;
+        newest = house.gate.login("ann", &Secret::new(PASSWORD), client(1), None).await.expect("a session").0;
     }
     house.enter_with(Credential::Session(oldest.clone())).await.expect("the first of fifty");
 
     house.clock.advance(1);
-    house.gate.login("ann", &Secret::new(PASSWORD), client(1)).await.expect("a session");
+    house.gate.login("ann", &Secret::new(PASSWORD), client(1), None).await.expect("a session");
 
     assert!(matches!(house.enter_with(Credential::Session(oldest)).await, Err(GateError::InvalidKey)));
     house.enter_with(Credential::Session(newest)).await.expect("a good session");
@@ -245,7 +249,8 @@ async fn two_administrators_who_delete_each_other_leave_one() {
     let house = House::new().await;
     let token = house.setup_token().await;
     house.gate.setup_with_user(&token, "ann", &Secret::new(PASSWORD), client(1)).await.expect("a set-up");
-    let (cookie, _) = house.gate.login("ann", &Secret::new(PASSWORD), client(1)).await.expect("a session");
+    let (cookie, _) =
+        house.gate.login("ann", &Secret::new(PASSWORD), client(1), None).await.expect("a session");
     let ann = house.enter_with(Credential::Session(cookie)).await.expect("a good session");
     let (_, bob) = house.person(&ann, "bob", Role::Admin).await;
 

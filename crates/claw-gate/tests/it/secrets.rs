@@ -47,7 +47,7 @@ async fn no_secret_is_in_debug_output_or_errors() {
     }
     let errors = [
         house.enter(&Secret::new(canary)).await.err(),
-        house.gate.login("ann", &Secret::new(canary), client(1)).await.err(),
+        house.gate.login("ann", &Secret::new(canary), client(1), None).await.err(),
         house.gate.create_user(&admin, "a b", &Secret::new(canary), Role::User).await.err(),
         house.gate.setup_with_key(&Secret::new(canary), "", set(&[Scope::All]), client(1)).await.err(),
     ];

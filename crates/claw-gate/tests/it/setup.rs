@@ -25,7 +25,7 @@ async fn nothing_but_set_up_answers_before_set_up() {
         let error = house.enter_with(credential.clone()).await.expect_err("a refusal");
         assert_eq!(error.code(), ErrorCode::SetupRequired, "{credential:?}");
     }
-    let login = house.gate.login("admin", &Secret::new(PASSWORD), client(1)).await;
+    let login = house.gate.login("admin", &Secret::new(PASSWORD), client(1), None).await;
     assert!(matches!(login, Err(GateError::SetupRequired)));
     let verify = house.gate.verify(token, client(1)).await;
     assert!(matches!(verify, Err(GateError::InvalidKey)));
@@ -58,7 +58,8 @@ async fn the_setup_token_makes_the_first_administrator() {
 
     house.gate.setup_with_user(&token, "ann", &Secret::new(PASSWORD), client(1)).await.expect("a set-up");
 
-    let (cookie, view) = house.gate.login("ann", &Secret::new(PASSWORD), client(1)).await.expect("a session");
+    let (cookie, view) =
+        house.gate.login("ann", &Secret::new(PASSWORD), client(1), None).await.expect("a session");
     assert_eq!(view.role, Role::Admin);
     let ann = house.enter_with(Credential::Session(cookie)).await.expect("a good session");
     assert!(ann.is_admin());
@@ -253,7 +254,8 @@ async fn the_configured_administrator_is_made_at_the_first_start_only() {
     let gate = house.another_gate(None);
 
     assert_eq!(gate.start(first_admin("root", PASSWORD)).await.expect("a start"), SetupState::Done);
-    let (cookie, view) = gate.login("root", &Secret::new(PASSWORD), client(1)).await.expect("a session");
+    let (cookie, view) =
+        gate.login("root", &Secret::new(PASSWORD), client(1), None).await.expect("a session");
     assert_eq!(view.role, Role::Admin);
     let root = house.enter_with(Credential::Session(cookie)).await.expect("a good session");
     assert_eq!(root.principal, Principal::User("root".into()));
@@ -263,7 +265,7 @@ async fn the_configured_administrator_is_made_at_the_first_start_only() {
     later.start(first_admin("root", "another password")).await.expect("a start");
     later.start(first_admin("second", PASSWORD)).await.expect("a start");
     assert_eq!(later.setup_state().await.expect("a state").user_count, 1);
-    let changed = later.login("root", &Secret::new("another password"), client(1)).await;
+    let changed = later.login("root", &Secret::new("another password"), client(1), None).await;
     assert!(matches!(changed, Err(GateError::InvalidLogin)));
 }
 

@@ -17,7 +17,7 @@ async fn without_the_store_nobody_enters() {
     let refusals = [
         house.enter(&key).await.map(drop),
         house.enter_with(Credential::Session(cookie.clone())).await.map(drop),
-        gate.login("ann", &Secret::new(PASSWORD), client(1)).await.map(drop),
+        gate.login("ann", &Secret::new(PASSWORD), client(1), None).await.map(drop),
         gate.verify(key, client(1)).await.map(drop),
         gate.list_keys(&admin).await.map(drop),
         gate.own_key(&admin).await.map(drop),

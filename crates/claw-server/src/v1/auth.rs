@@ -6,7 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use claw_core::{Principal, Secret};
-use claw_gate::{Gate, KeyMeta, SESSION_TTL, UserView};
+use claw_gate::{Credential, Gate, KeyMeta, SESSION_TTL, UserView};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{
@@ -18,7 +18,7 @@ use super::users::UserName;
 use crate::{
     app::{MAX_PUBLIC_BODY_BYTES, Server},
     error::{ApiError, ApiResult},
-    extract::{AfterSetup, Caller, Connection, Json, SESSION_COOKIE},
+    extract::{AfterSetup, Caller, Connection, Json, MaybeCredential, SESSION_COOKIE},
 };
 
 pub(super) fn routes() -> OpenApiRouter<Server> {
@@ -55,11 +55,16 @@ struct LoginBody {
 async fn log_in(
     _after_setup: AfterSetup,
     connection: Connection,
+    MaybeCredential(credential): MaybeCredential,
     State(server): State<Server>,
     Json(body): Json<LoginBody>,
 ) -> ApiResult<Response> {
     let password = Secret::new(body.password);
-    let (session, user) = server.gate().login(&body.username, &password, connection.client).await?;
+    let old = match &credential {
+        Credential::Session(cookie) => Some(cookie),
+        Credential::ApiKey(_) | Credential::Bearer(_) | Credential::None => None,
+    };
+    let (session, user) = server.gate().login(&body.username, &password, connection.client, old).await?;
     let cookie = cookie(session.expose(), SESSION_TTL.as_secs(), server.config().secure_cookies)?;
     Ok(([(header::SET_COOKIE, cookie)], Json(UserName::from(user))).into_response())
 }
