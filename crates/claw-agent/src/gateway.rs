@@ -17,31 +17,47 @@
 //! # Ok(()) }
 //! ```
 
-mod body;
+mod account;
+mod admission;
+mod answer;
+mod bill;
 mod credential;
 mod headers;
+mod login;
 mod meter;
+mod pause;
+mod prices;
 mod proxy;
+mod pump;
 mod report;
 mod request;
+mod retry_after;
 mod route;
 mod session;
+mod sse;
 mod state;
+mod tap;
+mod turn;
+mod usage;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use claw_core::{Clock, Coded, ErrorCode};
 use reqwest::Url;
 use tokio::sync::watch;
 
 pub use credential::{Credential, CredentialError, CredentialSource};
+pub use login::RefreshError;
 pub use meter::{Allowance, Meter, MeterError};
+pub use prices::ModelPrice;
 pub use report::{ErrorOrigin, GatewayReport, UpstreamError};
 pub use session::GatewaySession;
 pub(crate) use session::MAX_SOCKET_PATH_BYTES;
 pub use state::{LoginState, LoginStatus, ModelState};
 
 use credential::CredentialStore;
+use pause::Pauses;
+use prices::PriceList;
 
 /// How the gateway works.
 #[derive(Clone, Debug)]
@@ -50,6 +66,10 @@ pub struct GatewayConfig {
     pub upstream: Url,
     /// Where the credential comes from.
     pub credential: CredentialSource,
+    /// Where a Claude login is renewed.
+    pub token_endpoint: Url,
+    /// Prices of one's own, by the name of the model or its beginning; the others are the list prices.
+    pub prices: BTreeMap<String, ModelPrice>,
     /// Longest wait for a connection.
     pub connect_timeout: Duration,
     /// Longest wait for the beginning of an answer. An answer that is not streamed begins when it is complete.
@@ -68,6 +88,9 @@ impl GatewayConfig {
         Self {
             upstream: Url::parse("https://api.anthropic.com").expect("a constant address parses"),
             credential,
+            token_endpoint: Url::parse("https://platform.claude.com/v1/oauth/token")
+                .expect("a constant address parses"),
+            prices: BTreeMap::new(),
             connect_timeout: Duration::from_secs(10),
             answer_timeout: Duration::from_secs(600),
             idle_timeout: Duration::from_secs(120),
@@ -85,6 +108,9 @@ pub enum GatewayError {
         "the model API's address must begin with http:// or https:// and hold no user name, query or fragment"
     )]
     Upstream,
+    /// A price is no price.
+    #[error("the price of `{0}` is no price: give dollars per million tokens, 0 or more")]
+    Price(String),
     /// The HTTP client cannot be set up.
     #[error(
         "could not set up the client for the model API; check that the machine has CA certificates (package ca-certificates)"
@@ -107,12 +133,19 @@ pub struct Gateway {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
 struct Shared {
     config: GatewayConfig,
     credentials: CredentialStore,
-    model: watch::Sender<ModelState>,
+    pauses: Pauses,
+    prices: PriceList,
+    clock: Arc<dyn Clock>,
     client: reqwest::Client,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("config", &self.config).finish_non_exhaustive()
+    }
 }
 
 impl Gateway {
@@ -138,8 +171,15 @@ impl Gateway {
             .connect_timeout(config.connect_timeout)
             .build()
             .map_err(GatewayError::Client)?;
-        let credentials = CredentialStore::new(config.credential.clone(), clock);
-        Ok(Self { shared: Arc::new(Shared { config, credentials, model: watch::Sender::default(), client }) })
+        let prices = PriceList::new(&config.prices).map_err(GatewayError::Price)?;
+        let credentials = CredentialStore::new(
+            config.credential.clone(),
+            config.token_endpoint.clone(),
+            client.clone(),
+            clock.clone(),
+        );
+        let pauses = Pauses::new(clock.clone());
+        Ok(Self { shared: Arc::new(Shared { config, credentials, pauses, prices, clock, client }) })
     }
 
     /// Opens `socket`, which any user who can reach its folder may connect to. A file of that name is replaced. What is
@@ -154,17 +194,22 @@ impl Gateway {
 
     /// Returns whether the model API takes requests.
     pub fn model_state(&self) -> ModelState {
-        self.shared.model.borrow().clone()
+        self.shared.pauses.state()
     }
 
     /// Returns what tells of changes of [`Gateway::model_state`].
     pub fn model_changed(&self) -> watch::Receiver<ModelState> {
-        self.shared.model.subscribe()
+        self.shared.pauses.subscribe()
     }
 
     /// Returns how the credential stands, looking at the login file if there is one.
     pub async fn login(&self) -> LoginState {
         self.shared.credentials.state().await
+    }
+
+    /// Waits until nothing is under way that must not be cut short, which is the renewal of a login.
+    pub async fn settled(&self) {
+        self.shared.credentials.settled().await;
     }
 
     /// Returns the kind of the credential that would be used now, such as `API key`.

@@ -1,6 +1,8 @@
 //! Agent CLIs: how they are called, where they run, what they say, and how they reach their model.
 
 pub mod docker;
+#[cfg(test)]
+mod fuzz;
 pub mod gateway;
 pub mod invocation;
 mod lines;

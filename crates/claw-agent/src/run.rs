@@ -44,8 +44,11 @@ const DRAIN_AFTER_EXIT: Duration = Duration::from_secs(30);
 /// The same after we ended the run: then the end matters more than the last lines.
 const DRAIN_AFTER_STOP: Duration = Duration::from_millis(500);
 
-/// Longest wait for the gateway's connections to end.
-const GATEWAY_CLOSE: Duration = Duration::from_secs(2);
+/// Longest wait for the gateway's connections to end and their costs to be counted, which goes on after that.
+const GATEWAY_CLOSE: Duration = Duration::from_secs(5);
+
+/// How long the CLI may take to end by itself once it can do no more, since a limit is used up. It says what it did by then.
+const EXHAUSTED_GRACE: Duration = Duration::from_secs(3);
 
 /// Everything that one run needs.
 #[derive(Clone, Debug)]
@@ -119,6 +122,8 @@ pub async fn run_agent(
         Ok(Cause::Hopeless) => Ok(Err(report::hopeless(&traffic, last_retry))),
         Ok(Cause::Disk(failure)) | Err(failure) => Ok(Err(failure)),
     };
+    // Whatever became of the run after it, a used-up limit is why.
+    let outcome = outcome.map(|ended| ended.map_err(|failure| report::or_budget(failure, &traffic)));
     RunReport::new(outcome, verdict, traffic, began.elapsed())
 }
 
@@ -129,7 +134,7 @@ enum Cause {
     TimedOut,
     /// The model API refused the credential; the CLI would go on asking for three minutes.
     Hopeless,
-    /// It fills the disk.
+    /// It fills the disk, or may cost no more.
     Disk(Failure),
 }
 
@@ -172,6 +177,18 @@ async fn attempt(
                         None => std::future::pending().await,
                     }
                 };
+                let exhausted = session.exhausted();
+                let no_money = async {
+                    exhausted.cancelled().await;
+                    tokio::time::sleep(EXHAUSTED_GRACE).await;
+                    Failure::new(FailureKind::Budget, "a limit of the job's costs is used up")
+                };
+                let full = async {
+                    tokio::select! {
+                        failure = full => failure,
+                        failure = no_money => failure,
+                    }
+                };
                 let cause = supervise(&mut run, observer, deadline, cancel, full, tally).await;
                 run.remove().await;
                 cause.map_err(sandbox_failure)
@@ -180,8 +197,9 @@ async fn attempt(
         },
     };
     *traffic = session.report();
-    if timeout(GATEWAY_CLOSE, session.close()).await.is_err() {
-        tracing::warn!("a connection to the model gateway did not end with its run");
+    match timeout(GATEWAY_CLOSE, session.close()).await {
+        Ok(closed) => traffic.spent = closed.spent,
+        Err(_) => tracing::warn!("a connection to the model gateway did not end with its run"),
     }
     cause
 }

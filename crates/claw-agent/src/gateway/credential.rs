@@ -1,20 +1,14 @@
-//! The credential for the model API: where it comes from and when it is read again.
+//! The credential for the model API: where it comes from, and how it is kept fresh.
 
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::SystemTime,
-};
+use std::{fmt, path::PathBuf, sync::Arc};
 
 use claw_core::{Clock, Coded, ErrorCode, Secret};
-use serde::Deserialize;
-use tokio::sync::Mutex;
+use reqwest::Url;
 
-use super::state::{LoginState, LoginStatus};
-
-/// Largest login file that is read. Real ones have less than 2 kB.
-const MAX_LOGIN_FILE_BYTES: u64 = 1024 * 1024;
+use super::{
+    login::{self, LoginFile, RefreshError},
+    state::{LoginState, LoginStatus},
+};
 
 /// Where the credential comes from.
 #[derive(Clone, Debug)]
@@ -25,7 +19,7 @@ pub enum CredentialSource {
     AuthToken(Secret),
     /// A long-lived token of a Claude login (`CLAUDE_CODE_OAUTH_TOKEN`).
     OauthToken(Secret),
-    /// The file that logging in with the Claude CLI leaves (`~/.claude/.credentials.json`).
+    /// The file that logging in with the Claude CLI leaves (`~/.claude/.credentials.json`). It is renewed in time.
     LoginFile(PathBuf),
     /// None was set up.
     Missing,
@@ -48,12 +42,12 @@ impl Credential {
         match self {
             Self::ApiKey(_) => "API key",
             Self::Bearer(_) => "bearer token",
-            Self::Oauth(_) => "Claude login",
+            Self::Oauth(_) => login::KIND,
         }
     }
 }
 
-/// Why there is no credential.
+/// Why there is no credential. For administrators: the texts may name files of this machine.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CredentialError {
     /// None was set up.
@@ -75,6 +69,27 @@ pub enum CredentialError {
         /// The file.
         path: PathBuf,
     },
+    /// The login ran out and could not be renewed.
+    #[error("the Claude login in {} expired and could not be renewed", .path.display())]
+    NotRenewed {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: RefreshError,
+    },
+}
+
+impl CredentialError {
+    /// Returns the error for those who use the model and run the machine not: it names no file.
+    pub fn for_users(&self) -> String {
+        let what = match self {
+            Self::Missing => return self.to_string(),
+            Self::Unreadable { .. } => "cannot be read",
+            Self::Expired { .. } => "expired",
+            Self::NotRenewed { .. } => "expired and could not be renewed",
+        };
+        format!("the server's Claude login {what}: log in again with `claude`, then submit the job again")
+    }
 }
 
 impl Coded for CredentialError {
@@ -83,119 +98,95 @@ impl Coded for CredentialError {
     }
 }
 
-/// Hands out the credential, reading a login file again when it changed.
-pub(super) struct CredentialStore {
-    source: CredentialSource,
-    clock: Arc<dyn Clock>,
-    cached: Mutex<Option<Cached>>,
-}
-
-struct Cached {
-    stamp: (SystemTime, u64),
-    login: Login,
-}
-
-#[derive(Clone)]
-struct Login {
-    token: Secret,
-    expires_at_ms: Option<i64>,
+/// Hands out the credential.
+pub(super) enum CredentialStore {
+    Fixed(Credential),
+    Login(LoginFile),
+    Missing,
 }
 
 impl fmt::Debug for CredentialStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CredentialStore").field("source", &self.source).finish_non_exhaustive()
+        match self {
+            Self::Fixed(credential) => f.debug_tuple("Fixed").field(credential).finish(),
+            Self::Login(login) => f.debug_tuple("Login").field(login).finish(),
+            Self::Missing => f.write_str("Missing"),
+        }
     }
 }
 
 impl CredentialStore {
-    pub(super) fn new(source: CredentialSource, clock: Arc<dyn Clock>) -> Self {
-        Self { source, clock, cached: Mutex::new(None) }
+    pub(super) fn new(
+        source: CredentialSource,
+        token_endpoint: Url,
+        client: reqwest::Client,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        match source {
+            CredentialSource::ApiKey(key) => Self::Fixed(Credential::ApiKey(key)),
+            CredentialSource::AuthToken(token) => Self::Fixed(Credential::Bearer(token)),
+            CredentialSource::OauthToken(token) => Self::Fixed(Credential::Oauth(token)),
+            CredentialSource::LoginFile(path) => {
+                Self::Login(LoginFile::new(path, token_endpoint, client, clock))
+            }
+            CredentialSource::Missing => Self::Missing,
+        }
     }
 
     /// Returns the credential to use now.
     pub(super) async fn current(&self) -> Result<Credential, CredentialError> {
-        match &self.source {
-            CredentialSource::ApiKey(key) => Ok(Credential::ApiKey(key.clone())),
-            CredentialSource::AuthToken(token) => Ok(Credential::Bearer(token.clone())),
-            CredentialSource::OauthToken(token) => Ok(Credential::Oauth(token.clone())),
-            CredentialSource::LoginFile(path) => self.login(path).await,
-            CredentialSource::Missing => Err(CredentialError::Missing),
+        match self {
+            Self::Fixed(credential) => Ok(credential.clone()),
+            Self::Login(login) => Ok(Credential::Oauth(login.token().await?)),
+            Self::Missing => Err(CredentialError::Missing),
+        }
+    }
+
+    /// Returns what may be used instead of a credential that the model API refused.
+    pub(super) async fn instead_of(&self, refused: &Credential) -> Option<Credential> {
+        match (self, refused) {
+            (Self::Login(login), Credential::Oauth(token)) => {
+                Some(Credential::Oauth(login.instead_of(token).await?))
+            }
+            (Self::Fixed(_) | Self::Login(_) | Self::Missing, _) => None,
         }
     }
 
     /// Returns how the credential stands.
     pub(super) async fn state(&self) -> LoginState {
-        let mut state = LoginState {
-            kind: "none",
-            status: LoginStatus::Missing,
+        let fixed = |kind, status, error| LoginState {
+            kind,
+            status,
             expires_at: None,
             refreshed_at: None,
             refresh_token_first_seen: None,
-            error: None,
+            error,
         };
-        match self.current().await {
-            Ok(credential) => (state.kind, state.status) = (credential.kind(), LoginStatus::Valid),
-            Err(error) => state.error = Some(error.to_string()),
+        match self {
+            Self::Fixed(credential) => fixed(credential.kind(), LoginStatus::Valid, None),
+            Self::Login(login) => login.state().await,
+            Self::Missing => fixed("none", LoginStatus::Missing, Some(CredentialError::Missing.to_string())),
         }
-        state
     }
 
-    async fn login(&self, path: &Path) -> Result<Credential, CredentialError> {
-        let unreadable = |reason| CredentialError::Unreadable { path: path.to_owned(), reason };
-        // Held while reading, so that many requests at once read the file once.
-        let mut cached = self.cached.lock().await;
-        let metadata = match tokio::fs::metadata(path).await {
-            Ok(metadata) => metadata,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(CredentialError::Missing);
-            }
-            Err(_) => return Err(unreadable("no permission or a broken disk")),
-        };
-        let modified = metadata.modified().map_err(|_| unreadable("no time of change"))?;
-        let stamp = (modified, metadata.len());
-        if metadata.len() > MAX_LOGIN_FILE_BYTES || !metadata.is_file() {
-            return Err(unreadable("not a login file"));
+    /// Waits until nothing is under way that must not be cut short.
+    pub(super) async fn settled(&self) {
+        if let Self::Login(login) = self {
+            login.settled().await;
         }
-        let login = match cached.as_ref().filter(|cached| cached.stamp == stamp) {
-            Some(cached) => cached.login.clone(),
-            None => {
-                let bytes =
-                    tokio::fs::read(path).await.map_err(|_| unreadable("no permission or a broken disk"))?;
-                let login = parse_login(&bytes).ok_or_else(|| unreadable("not a login file"))?;
-                *cached = Some(Cached { stamp, login: login.clone() });
-                login
-            }
-        };
-        if login.expires_at_ms.is_some_and(|at| at <= self.clock.now().as_millisecond()) {
-            return Err(CredentialError::Expired { path: path.to_owned() });
-        }
-        Ok(Credential::Oauth(login.token))
     }
-}
-
-fn parse_login(bytes: &[u8]) -> Option<Login> {
-    #[derive(Deserialize)]
-    struct File {
-        #[serde(rename = "claudeAiOauth")]
-        login: Fields,
-    }
-    #[derive(Deserialize)]
-    struct Fields {
-        #[serde(rename = "accessToken")]
-        access_token: String,
-        #[serde(rename = "expiresAt")]
-        expires_at: Option<i64>,
-    }
-    let File { login } = serde_json::from_slice(bytes).ok()?;
-    Some(Login { token: Secret::new(login.access_token), expires_at_ms: login.expires_at })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn store(source: CredentialSource) -> CredentialStore {
-        CredentialStore::new(source, Arc::new(claw_core::SystemClock))
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let nowhere = "http://127.0.0.1:1/".parse().expect("an address");
+        CredentialStore::new(source, nowhere, reqwest::Client::new(), Arc::new(claw_core::SystemClock))
     }
 
     fn write(path: &Path, token: &str, expires_at: i64) {
@@ -233,10 +224,11 @@ mod tests {
         let broken = store.current().await.expect_err("broken");
 
         assert_eq!(missing, Err(CredentialError::Missing));
-        assert_eq!(expired, Err(CredentialError::Expired { path }));
+        assert_eq!(expired, Err(CredentialError::Expired { path: path.clone() }));
         assert!(
             broken.to_string().contains("log in again") && !format!("{broken:?}").contains("very-secret")
         );
+        assert!(!broken.for_users().contains(&path.display().to_string()));
     }
 
     #[test]

@@ -1,151 +1,107 @@
-//! One request's way to the model API and back.
+//! One request's way through the gateway: what it may ask for, and what it holds.
 
-use std::{error::Error as _, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::{
-    Method, Request, Response, StatusCode,
+    Method, Request, Response,
     body::{Body as _, Incoming},
-    header::{self, HeaderName, HeaderValue},
 };
 use reqwest::Url;
-use serde_json::json;
 use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 
 use super::{
     Shared,
-    body::{AnswerBody, Relay, Watch, full},
-    credential::Credential,
-    headers::{downstream_headers, upstream_headers},
+    answer::{AnswerBody, full, refuse},
+    bill::Bill,
     report::UpstreamError,
     request::{self, Refusal},
     route::Route,
     session::SessionState,
+    turn::{self, Answered, Question},
 };
-
-/// Tells the CLI's client library not to ask again. Without it a wrong key is tried eleven times, for three minutes.
-const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 /// Longest wait for the body of a request.
 const BODY_TIME: Duration = Duration::from_secs(60);
 
 /// Answers one request of the agent.
 pub(super) async fn answer(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     session: &Arc<SessionState>,
     request: Request<Incoming>,
 ) -> Response<AnswerBody> {
-    match Route::of(request.method(), request.uri()) {
-        Route::Probe => Response::new(full("")),
+    let answer = match Route::of(request.method(), request.uri()) {
+        Route::Probe => return Response::new(full("")),
         Route::Refused => {
             tracing::debug!(method = %request.method(), "the agent asked the model gateway for a route it does not pass on");
-            refuse(UpstreamError::gateway(
-                404,
-                "not_found_error",
-                "the model gateway does not pass this on".to_owned(),
-            ))
+            let message = "the model gateway does not pass this on";
+            return refuse(&UpstreamError::gateway(404, "not_found_error", message.to_owned()));
         }
         route @ (Route::Message | Route::Lookup) => {
             session.count_request();
-            match forward(shared, session, request, route).await {
-                Ok(response) => response,
-                Err(error) => {
-                    if route == Route::Message {
-                        session.set_last_error(Some(error.clone()));
-                    }
-                    refuse(error)
-                }
-            }
+            forward(shared, session, request, route).await.unwrap_or_else(|error| refuse(&error))
         }
-    }
+    };
+    let class = match answer.status().as_u16() / 100 {
+        2 => "2xx",
+        4 => "4xx",
+        _ => "5xx",
+    };
+    metrics::counter!("claw_gateway_requests_total", "status_class" => class).increment(1);
+    answer
 }
 
 async fn forward(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     session: &Arc<SessionState>,
     request: Request<Incoming>,
     route: Route,
-) -> Result<Response<AnswerBody>, UpstreamError> {
-    let credential = shared
-        .credentials
-        .current()
-        .await
-        .map_err(|error| UpstreamError::gateway(401, "authentication_error", error.to_string()))?;
+) -> Answered {
+    let question = match question(shared, session, request, route).await {
+        Ok(question) => question,
+        Err(error) => {
+            if route == Route::Message {
+                session.set_last_error(Some(error.clone()));
+            }
+            return Err(error);
+        }
+    };
+    turn::ask(shared, session, question).await
+}
+
+/// Takes a request in and looks at what it asks for.
+async fn question(
+    shared: &Shared,
+    session: &SessionState,
+    request: Request<Incoming>,
+    route: Route,
+) -> Result<Question, UpstreamError> {
     let max_bytes = shared.config.max_request_bytes;
     if request.body().size_hint().lower() > max_bytes as u64 {
         return Err(too_large(max_bytes));
     }
-    let headers = upstream_headers(request.headers(), &credential).ok_or_else(|| {
-        let message = "the credential for the model API holds characters that cannot be sent: set it again";
-        UpstreamError::gateway(401, "authentication_error", message.to_owned())
-    })?;
-    let url = upstream_url(&shared.config.upstream, request.uri());
-    let mut upstream = shared.client.request(request.method().clone(), url).headers(headers);
+    let (parts, body) = request.into_parts();
+    let url = upstream_url(&shared.config.upstream, &parts.uri);
+    let mut question = Question {
+        method: parts.method,
+        url,
+        headers: parts.headers,
+        body: Bytes::new(),
+        room: None,
+        bill: None,
+    };
     // What is asked for with GET has no body.
-    let room = if request.method() == Method::POST {
-        let collected = timeout(BODY_TIME, collect(session, request.into_body(), max_bytes)).await;
-        let (body, room) = collected.map_err(|_| broke_off())??;
-        request::check(&body).map_err(refusal)?;
-        upstream = upstream.body(body);
-        room
-    } else {
-        None
-    };
-    let answered = timeout(shared.config.answer_timeout, upstream.send()).await;
-    drop(room);
-    let response = match answered {
-        Ok(Ok(response)) => response,
-        Ok(Err(error)) => return Err(send_error(&error)),
-        Err(_) => {
-            return Err(UpstreamError::gateway(
-                504,
-                "api_error",
-                "the model API did not answer in time: try again later".to_owned(),
-            ));
-        }
-    };
-    pass_back(shared, session, response, route, &credential).await
-}
-
-async fn pass_back(
-    shared: &Shared,
-    session: &Arc<SessionState>,
-    response: reqwest::Response,
-    route: Route,
-    used: &Credential,
-) -> Result<Response<AnswerBody>, UpstreamError> {
-    let status = response.status();
-    if status.is_redirection() || status.is_informational() {
-        let message = format!(
-            "the model API answered with {}, which is not followed: check its address",
-            status.as_u16()
-        );
-        return Err(UpstreamError::gateway(502, "api_error", message));
+    if question.method == Method::POST {
+        let collected = timeout(BODY_TIME, collect(session, body, max_bytes)).await;
+        (question.body, question.room) = collected.map_err(|_| broke_off())??;
+        request::check(&question.body).map_err(refusal)?;
     }
-    if status == StatusCode::UNAUTHORIZED && shared.credentials.current().await.is_ok_and(|now| now != *used)
-    {
-        // The login was renewed between reading it and the answer: the same request will do now.
-        return Err(UpstreamError::gateway(
-            503,
-            "api_error",
-            "the login was renewed meanwhile: try again".to_owned(),
-        ));
+    if route == Route::Message {
+        let facts = request::facts(&question.body).map_err(refusal)?;
+        question.bill = Some(Bill::new(facts, question.body.len(), &shared.prices));
     }
-    let watch = match route {
-        Route::Message if status.is_success() => Watch::Message,
-        Route::Message => Watch::Error(status.as_u16(), Vec::new()),
-        Route::Lookup | Route::Probe | Route::Refused => Watch::Nothing,
-    };
-    let mut headers = downstream_headers(response.headers());
-    if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-        headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
-    }
-    let body = reqwest::Body::from(response);
-    let mut answer = Response::new(Relay::boxed(body, shared.config.idle_timeout, watch, session.clone()));
-    *answer.status_mut() = status;
-    *answer.headers_mut() = headers;
-    Ok(answer)
+    Ok(question)
 }
 
 /// Joins the upstream's address with path and query of the request. Scheme, host and user of the request are ignored.
@@ -173,7 +129,7 @@ async fn collect(
         let Ok(data) = frame.into_data() else { continue };
         let more = session.body_room(data.len()).ok_or_else(|| {
             let message = "too many large requests to the model at once: try again";
-            UpstreamError::gateway(429, "rate_limit_error", message.to_owned())
+            UpstreamError::gateway(503, "api_error", message.to_owned())
         })?;
         match &mut room {
             Some(room) => room.merge(more),
@@ -191,7 +147,7 @@ fn broke_off() -> UpstreamError {
 
 fn refusal(refusal: Refusal) -> UpstreamError {
     let message = match refusal {
-        Refusal::Malformed => "a request to the model is not JSON".to_owned(),
+        Refusal::Malformed => "a request to the model is not JSON, or says something twice".to_owned(),
         Refusal::Reaches(what) => {
             format!(
                 "the model gateway does not pass on requests that ask for {what}: do without, or do it inside"
@@ -201,40 +157,12 @@ fn refusal(refusal: Refusal) -> UpstreamError {
     UpstreamError::gateway(400, "invalid_request_error", message)
 }
 
-/// Names what kept a request from being answered. Addresses and the credential are in none of these sentences.
-fn send_error(error: &reqwest::Error) -> UpstreamError {
-    let mut cause = error.source();
-    while let Some(inner) = cause.and_then(|cause| cause.source()) {
-        cause = Some(inner);
-    }
-    let innermost = cause.map(|cause| format!(" ({cause})")).unwrap_or_default();
-    let message = if error.is_connect() {
-        format!("could not reach the model API{innermost}: check the server's network, then try again")
-    } else {
-        format!("the model API ended the connection without an answer{innermost}: try again later")
-    };
-    UpstreamError::gateway(502, "api_error", message)
-}
-
 fn too_large(max_bytes: usize) -> UpstreamError {
     let message = format!(
         "a request to the model had more than {} MB: shorten the prompt or split the task",
         max_bytes >> 20
     );
     UpstreamError::gateway(413, "request_too_large", message)
-}
-
-/// An error answer in the API's own form.
-fn refuse(error: UpstreamError) -> Response<AnswerBody> {
-    let body = json!({"type": "error", "error": {"type": error.kind, "message": error.message}});
-    let mut answer = Response::new(full(body.to_string()));
-    let status = error.status.and_then(|status| StatusCode::from_u16(status).ok());
-    *answer.status_mut() = status.unwrap_or(StatusCode::BAD_GATEWAY);
-    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    if matches!(answer.status(), StatusCode::UNAUTHORIZED | StatusCode::PAYLOAD_TOO_LARGE) {
-        answer.headers_mut().insert(SHOULD_RETRY, HeaderValue::from_static("false"));
-    }
-    answer
 }
 
 #[cfg(test)]

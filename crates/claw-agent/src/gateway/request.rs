@@ -3,12 +3,13 @@
 //! The API itself calls MCP servers that a request names, fetches images and documents from addresses, and runs tools of
 //! its own. A sandbox without a network would have one again, and could send out what it likes in an address.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use serde::{
     Deserialize, Deserializer,
     de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
+use serde_json::Value;
 
 /// How the types of the API's own tools begin that reach other hosts or run code elsewhere.
 const REFUSED_TOOLS: [&str; 4] = ["web_fetch", "code_execution", "bash_code_execution", "mcp_toolset"];
@@ -38,6 +39,55 @@ pub(super) fn check(body: &[u8]) -> Result<(), Refusal> {
         (Err(_), None) => Err(Refusal::Malformed),
         (Ok(()), None) => Ok(()),
     }
+}
+
+/// What the cost of a request depends on, by its own word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Facts {
+    /// The model that is asked.
+    pub(super) model: String,
+    /// The most that it may write.
+    pub(super) max_tokens: u64,
+    /// The most web searches that the API may run for it.
+    pub(super) max_searches: u64,
+}
+
+/// The most that is written for a request which does not say how much. The API refuses those.
+const USUAL_MAX_TOKENS: u64 = 128_000;
+
+/// The most web searches for a request that allows any number.
+const USUAL_MAX_SEARCHES: u64 = 20;
+
+/// Returns what the cost of a request depends on. A field that is there twice is refused, since the API may read the other one.
+pub(super) fn facts(body: &[u8]) -> Result<Facts, Refusal> {
+    #[derive(Deserialize)]
+    struct Request<'a> {
+        #[serde(borrow)]
+        model: Option<Cow<'a, str>>,
+        max_tokens: Option<Value>,
+        #[serde(default)]
+        tools: Option<Vec<Tool<'a>>>,
+    }
+    #[derive(Deserialize)]
+    struct Tool<'a> {
+        #[serde(borrow, rename = "type")]
+        kind: Option<Cow<'a, str>>,
+        max_uses: Option<Value>,
+    }
+    let request: Request<'_> = serde_json::from_slice(body).map_err(|_| Refusal::Malformed)?;
+    let count = |value: &Value| value.as_u64().or_else(|| value.as_f64().map(|count| count.max(0.0) as u64));
+    let searches = request
+        .tools
+        .iter()
+        .flatten()
+        .filter(|tool| tool.kind.as_deref().is_some_and(|kind| kind.starts_with("web_search")));
+    Ok(Facts {
+        model: request.model.unwrap_or_default().into_owned(),
+        max_tokens: request.max_tokens.as_ref().and_then(count).unwrap_or(USUAL_MAX_TOKENS),
+        max_searches: searches
+            .map(|tool| tool.max_uses.as_ref().and_then(count).unwrap_or(USUAL_MAX_SEARCHES))
+            .fold(0, u64::saturating_add),
+    })
 }
 
 /// What a value is, by what it stands in.
@@ -177,6 +227,8 @@ impl<'de> Visitor<'de> for Walk<'_> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn says(body: &str) -> Result<(), Refusal> {
@@ -237,5 +289,97 @@ mod tests {
         }
         assert_eq!(check(b"{\"a\":\"\xff\"}"), Err(Refusal::Malformed));
         assert_eq!(check("\u{feff}{}".as_bytes()), Err(Refusal::Malformed));
+    }
+
+    #[test]
+    fn what_a_request_may_cost_is_read_from_it() {
+        let facts = |body: &str| facts(body.as_bytes()).map(|f| (f.model, f.max_tokens, f.max_searches));
+        let model = "m".to_owned();
+
+        assert_eq!(facts(r#"{"model":"m","max_tokens":9}"#), Ok((model.clone(), 9, 0)));
+        assert_eq!(facts(r#"{"model":"m","max_tokens":-9,"tools":null}"#), Ok((model.clone(), 0, 0)));
+        assert_eq!(facts(r#"{"model":"m","max_tokens":1e300}"#), Ok((model.clone(), u64::MAX, 0)));
+        assert_eq!(
+            facts(
+                r#"{"model":"m","max_tokens":"9","tools":[{"type":"web_search_20250305","max_uses":3},{"name":"x"}]}"#
+            ),
+            Ok((model, USUAL_MAX_TOKENS, 3))
+        );
+        assert_eq!(
+            facts(r#"{"tools":[{"type":"web_search_20250305"}]}"#),
+            Ok((String::new(), USUAL_MAX_TOKENS, USUAL_MAX_SEARCHES))
+        );
+    }
+
+    #[test]
+    fn what_the_api_may_read_otherwise_is_refused() {
+        for body in [
+            r#"{"model":"cheap","model":"dear"}"#,
+            r#"{"max_tokens":1,"max_tokens":99999}"#,
+            r#"{"max_tokens":1,"max_\u0074okens":99999}"#,
+            r#"{"tools":[{"type":"web_search_1","max_uses":1,"max_uses":9}]}"#,
+            r#"{"model":7}"#,
+            r#"{"tools":{}}"#,
+        ] {
+            assert_eq!(facts(body.as_bytes()), Err(Refusal::Malformed), "{body}");
+        }
+    }
+
+    fn json() -> impl Strategy<Value = Value> {
+        let word = || {
+            prop::sample::select(vec![
+                "type",
+                "source",
+                "tools",
+                "mcp_servers",
+                "container",
+                "input",
+                "model",
+                "max_tokens",
+                "max_uses",
+                "url",
+                "file",
+                "web_search_1",
+                "mcp_toolset",
+                "x",
+            ])
+        };
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            word().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(6, 60, 6, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+                prop::collection::hash_map(word().prop_map(str::to_owned), inner, 0..6)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #![proptest_config(crate::fuzz::cases())]
+
+        #[test]
+        fn fuzz_any_request_is_judged(value in json(), cut in any::<prop::sample::Index>()) {
+            let body = value.to_string().into_bytes();
+            let verdict = check(&body);
+            prop_assert_eq!(verdict == Err(Refusal::Malformed), !value.is_object());
+            if verdict.is_ok() && let Ok(facts) = facts(&body) {
+                prop_assert!(value.get("model").is_none_or(|model| model.is_null() || *model == facts.model));
+            }
+            // Nothing that is not whole passes.
+            let part = &body[..cut.index(body.len())];
+            prop_assert!(check(part).is_err());
+        }
+
+        #[test]
+        fn fuzz_any_bytes_are_judged(body in prop::collection::vec(any::<u8>(), 0..200)) {
+            let is_object = serde_json::from_slice::<Value>(&body).is_ok_and(|value| value.is_object());
+            prop_assert!(is_object || check(&body).is_err());
+            prop_assert!(is_object || facts(&body).is_err());
+        }
     }
 }

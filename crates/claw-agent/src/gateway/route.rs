@@ -36,6 +36,8 @@ fn is_model_id(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn check(method: Method, uri: &str, expected: Route) {
@@ -80,5 +82,22 @@ mod tests {
         check(Method::PUT, "/v1/messages", Route::Refused);
         check(Method::DELETE, "/v1/models/x", Route::Refused);
         check(Method::CONNECT, "example.org:443", Route::Refused);
+    }
+
+    proptest! {
+        #![proptest_config(crate::fuzz::cases())]
+
+        #[test]
+        fn fuzz_only_exact_paths_pass(method in "GET|POST|HEAD|PUT", path in "(/|/v1|/messages|/models|/count_tokens|[ -~]{0,4}){0,4}") {
+            let (Ok(method), Ok(uri)) = (method.parse::<Method>(), path.parse::<Uri>()) else { return Ok(()) };
+            let plain = path.split(['?', '#']).next().unwrap_or_default();
+            match Route::of(&method, &uri) {
+                Route::Message => prop_assert!(method == Method::POST && uri.path() == "/v1/messages"),
+                Route::Lookup if method == Method::POST => prop_assert_eq!(uri.path(), "/v1/messages/count_tokens"),
+                Route::Lookup => prop_assert!(plain.ends_with(uri.path()) && uri.path().starts_with("/v1/models")),
+                Route::Probe => prop_assert!(method == Method::HEAD),
+                Route::Refused => {}
+            }
+        }
     }
 }

@@ -18,11 +18,13 @@ use rustix::fs::{Mode, OFlags};
 use tokio::{
     net::{UnixListener, UnixStream},
     sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinHandle,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Meter, Shared,
+    account::Account,
     proxy::answer,
     report::{GatewayReport, UpstreamError},
 };
@@ -41,8 +43,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct GatewaySession {
     socket: PathBuf,
     state: Arc<SessionState>,
-    stop: CancellationToken,
-    tasks: TaskTracker,
 }
 
 /// Most bytes of request bodies that one run's requests hold in memory together.
@@ -55,17 +55,50 @@ pub(super) struct SessionState {
     bodies: Arc<Semaphore>,
     // A std mutex: held for a few instructions, never across an await.
     report: Mutex<GatewayReport>,
-    meter: Arc<dyn Meter>,
+    /// What the run's turns cost.
+    pub(super) account: Arc<Account>,
+    /// Ends everything.
+    stop: CancellationToken,
+    /// Cancelled when the run can do no more, since a limit is used up.
+    exhausted: CancellationToken,
+    /// Connections, and turns that outlive them.
+    tasks: TaskTracker,
 }
 
 impl SessionState {
     fn new(meter: Arc<dyn Meter>) -> Self {
-        Self { bodies: Arc::new(Semaphore::new(MAX_BODIES_BYTES)), report: Mutex::default(), meter }
+        Self {
+            bodies: Arc::new(Semaphore::new(MAX_BODIES_BYTES)),
+            report: Mutex::default(),
+            account: Account::new(meter),
+            stop: CancellationToken::new(),
+            exhausted: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        }
     }
 
     /// Takes room for so many bytes of a body; `None` if other requests of the run hold it all.
     pub(super) fn body_room(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         self.bodies.clone().try_acquire_many_owned(bytes.try_into().ok()?).ok()
+    }
+
+    /// Returns what is cancelled when the session ends.
+    pub(super) fn stop(&self) -> CancellationToken {
+        self.stop.clone()
+    }
+
+    /// Starts a task of the session, which ends by itself soon after the session's stop.
+    pub(super) fn spawn<T: Send + 'static>(
+        &self,
+        task: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<T> {
+        self.tasks.spawn(task)
+    }
+
+    /// Notes that a limit is used up.
+    pub(super) fn refuse_for_budget(&self, message: &str) {
+        self.with(|report| report.refused_for_budget = Some(message.to_owned()));
+        self.exhausted.cancel();
     }
 
     pub(super) fn count_request(&self) {
@@ -84,39 +117,40 @@ impl SessionState {
 impl GatewaySession {
     pub(super) fn open(shared: Arc<Shared>, socket: &Path, meter: Arc<dyn Meter>) -> io::Result<Self> {
         let listener = bind(socket)?;
-        let session = Self {
-            socket: socket.to_owned(),
-            state: Arc::new(SessionState::new(meter)),
-            stop: CancellationToken::new(),
-            tasks: TaskTracker::new(),
-        };
-        session.tasks.spawn(session.stop.clone().run_until_cancelled_owned(accept(
-            listener,
-            shared,
-            session.state.clone(),
-            session.stop.clone(),
-            session.tasks.clone(),
-        )));
-        Ok(session)
+        let state = Arc::new(SessionState::new(meter));
+        let accepting = accept(listener, shared, state.clone());
+        state.spawn(state.stop().run_until_cancelled_owned(accepting));
+        Ok(Self { socket: socket.to_owned(), state })
     }
 
     /// Returns what the traffic came to so far.
     pub fn report(&self) -> GatewayReport {
-        self.state.with(|report| report.clone())
+        let mut report = self.state.with(|report| report.clone());
+        report.spent = self.state.account.spent();
+        report
     }
 
-    /// Ends the session's connections, removes the socket and returns what the traffic came to.
+    /// Returns what is cancelled when a limit is used up, so that the agent cannot go on.
+    pub fn exhausted(&self) -> CancellationToken {
+        self.state.exhausted.clone()
+    }
+
+    /// Ends the session's connections, removes the socket and returns what the traffic came to. What was under way is charged
+    /// as far as it came; that goes on if nobody waits for this.
     pub async fn close(self) -> GatewayReport {
-        self.stop.cancel();
-        self.tasks.close();
-        self.tasks.wait().await;
+        self.state.stop.cancel();
+        self.state.tasks.close();
+        self.state.tasks.wait().await;
+        if let Err(error) = self.state.account.settle().await {
+            tracing::error!(%error, "some cost of a run was never charged");
+        }
         self.report()
     }
 }
 
 impl Drop for GatewaySession {
     fn drop(&mut self) {
-        self.stop.cancel();
+        self.state.stop.cancel();
         if let Err(error) = std::fs::remove_file(&self.socket)
             && error.kind() != io::ErrorKind::NotFound
         {
@@ -144,19 +178,14 @@ fn bind(socket: &Path) -> io::Result<UnixListener> {
     UnixListener::from_std(listener)
 }
 
-async fn accept(
-    listener: UnixListener,
-    shared: Arc<Shared>,
-    state: Arc<SessionState>,
-    stop: CancellationToken,
-    tasks: TaskTracker,
-) {
+async fn accept(listener: UnixListener, shared: Arc<Shared>, state: Arc<SessionState>) {
     let connections = Arc::new(Semaphore::new(shared.config.max_connections));
     while let Ok(permit) = connections.clone().acquire_owned().await {
         match listener.accept().await {
             Ok((stream, _)) => {
                 let (shared, state) = (shared.clone(), state.clone());
-                tasks.spawn(stop.clone().run_until_cancelled_owned(async move {
+                let stop = state.stop();
+                state.clone().spawn(stop.run_until_cancelled_owned(async move {
                     serve(stream, &shared, &state).await;
                     drop(permit);
                 }));
@@ -169,7 +198,7 @@ async fn accept(
     }
 }
 
-async fn serve(stream: UnixStream, shared: &Shared, state: &Arc<SessionState>) {
+async fn serve(stream: UnixStream, shared: &Arc<Shared>, state: &Arc<SessionState>) {
     let service =
         service_fn(async |request| Ok::<_, std::convert::Infallible>(answer(shared, state, request).await));
     let connection = hyper::server::conn::http1::Builder::new()

@@ -101,3 +101,11 @@ pub(super) fn hopeless(traffic: &GatewayReport, last_retry: Option<(Option<u16>,
         (None, None) => api_failure(Some(401), ""),
     }
 }
+
+/// The failure of a run that a used-up limit ended, whatever the agent made of it; else `failure`.
+pub(super) fn or_budget(failure: Failure, traffic: &GatewayReport) -> Failure {
+    match &traffic.refused_for_budget {
+        Some(message) => Failure::new(FailureKind::Budget, message.clone()),
+        None => failure,
+    }
+}

@@ -80,10 +80,23 @@ pub(crate) fn upstream_failure(error: &UpstreamError) -> Failure {
         ErrorOrigin::Gateway if matches!(error.status, Some(401 | 403)) => {
             Failure::new(FailureKind::ModelAuth, error.message.clone())
         }
+        ErrorOrigin::Gateway if error.status == Some(402) => {
+            Failure::new(FailureKind::Budget, error.message.clone())
+        }
+        ErrorOrigin::Gateway if matches!(error.status, Some(408 | 429)) => {
+            Failure::new(FailureKind::ModelUnavailable, error.message.clone())
+        }
         ErrorOrigin::Gateway if matches!(error.status, Some(400..500)) => {
             Failure::new(FailureKind::ModelRequest, error.message.clone())
         }
         ErrorOrigin::Gateway => Failure::new(FailureKind::ModelUnavailable, error.message.clone()),
+        ErrorOrigin::Upstream if error.is_out_of_credit() => Failure::new(
+            FailureKind::ModelAuth,
+            format!(
+                "the model API's account has no money left ({}): add some, then submit the job again",
+                said(error.status, &error.message)
+            ),
+        ),
         ErrorOrigin::Upstream => api_failure(error.status, &error.message),
     }
 }
