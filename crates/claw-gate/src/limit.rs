@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_party_cannot_dodge_by_changing_addresses_in_its_network() {
+    fn t18_an_ipv6_party_cannot_dodge_by_changing_addresses_in_its_network() {
         let network = |text: &str| Network::from(text.parse::<IpAddr>().expect("an address"));
 
         assert_eq!(network("2001:db8:1:2::1"), network("2001:db8:1:2:ffff::9"));
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn one_stranger_cannot_lock_a_person_out_but_many_together_are_slowed() {
+    fn t18_one_stranger_cannot_lock_a_person_out_but_many_together_are_slowed() {
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH));
         let limits = Limits::new(&clock);
         let address = |last: u8| IpAddr::from([192, 0, 2, last]);
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn trying_many_names_from_one_address_is_limited_too() {
+    fn t18_trying_many_names_from_one_address_is_limited_too() {
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH));
         let limits = Limits::new(&clock);
         let heard = (0..50)

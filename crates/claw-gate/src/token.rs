@@ -190,6 +190,29 @@ mod tests {
     }
 
     #[test]
+    fn s30_hashes_of_fixed_length_are_compared_instead_of_secrets_and_all_of_them() {
+        // What is compared never depends on how much of a secret was guessed: hashes of equal length, through `subtle`.
+        let hash = TokenHash::of(&new_key());
+        for position in 0..32 {
+            let mut other = hash;
+            other.0[position] ^= 1;
+            assert!(!hash.matches(&other), "{position}");
+            assert!(!hash.matches_hex(&other.hex()), "{position}");
+        }
+        assert!(hash.matches(&hash) && hash.matches_hex(&hash.hex()));
+    }
+
+    #[test]
+    fn t20_a_session_s_name_has_128_bits_and_does_not_show_its_id() {
+        let id = TokenHash::of(&new_session()).hex();
+
+        assert_eq!(session_handle(&id).len(), 32);
+        assert_eq!(session_handle(&id), session_handle(&id));
+        assert!(!id.contains(&session_handle(&id)));
+        assert_ne!(session_handle(&id), session_handle("other"));
+    }
+
+    #[test]
     fn a_short_or_invisible_api_token_is_refused() {
         for weak in
             ["", "short", "123456789012345", "1234567890 123456", "123456789012345é", "123456789012345\n"]

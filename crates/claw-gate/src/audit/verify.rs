@@ -1,4 +1,9 @@
 //! Checking the chain, stored or exported.
+//!
+//! The chain shows a record that was changed, removed, put in or moved, a cut beginning and a cut end, as long as whoever
+//! did it did not compute the hashes anew from there on. Against somebody who can write the store's file and does that,
+//! only a head noted elsewhere helps ([`Verification::head`], or an export kept elsewhere): it is missing from the new
+//! chain. What was never written the chain cannot show.
 
 use std::{io::BufRead, sync::Arc};
 

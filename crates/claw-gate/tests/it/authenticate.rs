@@ -46,7 +46,7 @@ async fn a_malformed_key_does_not_reach_the_store() {
 }
 
 #[tokio::test]
-async fn every_wrong_credential_gets_the_same_answer() {
+async fn t17_every_wrong_credential_gets_the_same_answer() {
     let house = House::new().await;
     let (key, _) = house.admin_key().await;
     let mut other = key.expose().to_owned();
@@ -122,7 +122,7 @@ async fn a_weak_installation_token_stops_the_start_with_a_way_out() {
 }
 
 #[tokio::test]
-async fn the_gate_permits_by_scope_and_owner() {
+async fn s20_the_gate_permits_by_scope_and_owner() {
     let house = House::new().await;
     let (_, admin) = house.admin_key().await;
     let agent = house.agent(&admin, &[Scope::JobsRead]).await;

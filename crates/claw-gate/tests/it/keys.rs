@@ -10,7 +10,7 @@ fn id(meta: &KeyMeta) -> KeyId {
 }
 
 #[tokio::test]
-async fn a_new_key_is_shown_once_and_described_without_it() {
+async fn s31_a_new_key_is_shown_once_and_described_without_it() {
     let house = House::new().await;
     let (_, admin) = house.admin_key().await;
 
@@ -69,7 +69,7 @@ async fn a_key_needs_a_scope_and_a_role_that_goes_with_keys() {
 }
 
 #[tokio::test]
-async fn keys_are_managed_by_administrators_with_the_scope_only() {
+async fn s20_keys_are_managed_by_administrators_with_the_scope_only() {
     let house = House::new().await;
     let (_, admin) = house.admin_key().await;
     let (_, other) = house.key(&admin, Role::Agent, &[Scope::JobsRead]).await;
@@ -99,7 +99,7 @@ async fn keys_are_managed_by_administrators_with_the_scope_only() {
 }
 
 #[tokio::test]
-async fn nobody_grants_a_scope_they_do_not_hold() {
+async fn t19_nobody_grants_a_scope_they_do_not_hold() {
     let house = House::new().await;
     let (_, admin) = house.admin_key().await;
     let (key, _) = house.key(&admin, Role::Admin, &[Scope::KeysWrite, Scope::JobsRead]).await;
@@ -154,7 +154,7 @@ async fn an_administrator_raises_and_lowers_a_key_with_effect_on_its_next_reques
 }
 
 #[tokio::test]
-async fn raising_a_key_is_bounded_by_what_the_administrator_holds_but_keeps_what_the_key_has() {
+async fn t19_raising_a_key_is_bounded_by_what_the_administrator_holds_but_keeps_what_the_key_has() {
     let house = House::new().await;
     let (_, admin) = house.admin_key().await;
     let (key, _) = house.key(&admin, Role::Admin, &[Scope::KeysWrite, Scope::JobsRead]).await;
@@ -181,7 +181,7 @@ async fn raising_a_key_is_bounded_by_what_the_administrator_holds_but_keeps_what
 }
 
 #[tokio::test]
-async fn a_key_lowers_its_own_scopes_and_cannot_raise_them_again() {
+async fn t19_a_key_lowers_its_own_scopes_and_cannot_raise_them_again() {
     let house = House::new().await;
     let (_, admin) = house.admin_key().await;
     let agent = house.agent(&admin, &[Scope::JobsRead, Scope::JobsWrite]).await;

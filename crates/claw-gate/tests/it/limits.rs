@@ -6,7 +6,7 @@ use claw_gate::{Credential, GateError};
 use crate::house::{House, PASSWORD, client, set};
 
 #[tokio::test]
-async fn wrong_keys_of_one_address_are_limited_and_right_ones_still_enter() {
+async fn t18_wrong_keys_of_one_address_are_limited_and_right_ones_still_enter() {
     let house = House::new().await;
     let (key, _) = house.admin_key().await;
     let wrong = || Credential::ApiKey(Secret::new("nonsense"));
@@ -29,7 +29,7 @@ async fn wrong_keys_of_one_address_are_limited_and_right_ones_still_enter() {
 }
 
 #[tokio::test]
-async fn verification_and_set_up_count_against_the_same_limit() {
+async fn t18_verification_and_set_up_count_against_the_same_limit() {
     let house = House::new().await;
     let token = house.setup_token().await;
 
@@ -60,7 +60,7 @@ async fn an_expired_cookie_is_always_told_that_it_has_expired() {
 }
 
 #[tokio::test]
-async fn passwords_of_an_account_cannot_be_tried_without_end() {
+async fn s29_t18_passwords_of_an_account_cannot_be_tried_without_end() {
     let house = House::new().await;
     let (_, admin) = house.admin_key().await;
     house.person(&admin, "ann", Role::User).await;
@@ -97,7 +97,7 @@ async fn signing_in_well_is_not_limited() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn many_guesses_at_the_same_moment_do_not_slip_past_the_limit() {
+async fn s29_t18_many_guesses_at_the_same_moment_do_not_slip_past_the_limit() {
     let house = House::new().await;
     let (_, admin) = house.admin_key().await;
     house.person(&admin, "ann", Role::User).await;

@@ -2,11 +2,13 @@
 
 mod audit;
 mod authenticate;
+mod delegation;
 mod house;
 mod housekeeping;
 mod keys;
 mod limits;
 mod people;
 mod secrets;
+mod sessions;
 mod setup;
 mod store_failure;

@@ -10,7 +10,7 @@ fn view(username: &str, role: Role) -> UserView {
 }
 
 #[tokio::test]
-async fn a_person_signs_in_and_works_as_themselves() {
+async fn s20_a_person_signs_in_and_works_as_themselves() {
     let house = House::new().await;
     let (_, admin) = house.admin_key().await;
     let made = house.gate.create_user(&admin, "ann", &Secret::new(PASSWORD), Role::User).await;
@@ -62,7 +62,7 @@ async fn an_administrator_among_people_administers() {
 }
 
 #[tokio::test]
-async fn an_unknown_name_and_a_wrong_password_get_the_same_answer() {
+async fn s29_t17_an_unknown_name_and_a_wrong_password_get_the_same_answer() {
     let house = House::new().await;
     let (_, admin) = house.admin_key().await;
     house.person(&admin, "ann", Role::User).await;
@@ -86,7 +86,7 @@ async fn an_unknown_name_and_a_wrong_password_get_the_same_answer() {
 }
 
 #[tokio::test]
-async fn an_unknown_name_costs_as_much_time_as_a_wrong_password() {
+async fn s29_t17_an_unknown_name_costs_as_much_time_as_a_wrong_password() {
     let house = House::new().await;
     let (_, admin) = house.admin_key().await;
     house.person(&admin, "ann", Role::User).await;
@@ -113,7 +113,7 @@ async fn an_unknown_name_costs_as_much_time_as_a_wrong_password() {
 }
 
 #[tokio::test]
-async fn each_sign_in_makes_a_new_session() {
+async fn t16_each_sign_in_makes_a_new_session() {
     let house = House::new().await;
     let (_, admin) = house.admin_key().await;
     let (first, _) = house.person(&admin, "ann", Role::User).await;
@@ -143,7 +143,7 @@ async fn a_session_ends_24_hours_after_its_sign_in_however_much_it_is_used() {
 }
 
 #[tokio::test]
-async fn the_sessions_of_a_deleted_user_are_dead_and_stay_dead_for_a_namesake() {
+async fn s28_the_sessions_of_a_deleted_user_are_dead_and_stay_dead_for_a_namesake() {
     let house = House::new().await;
     let (_, admin) = house.admin_key().await;
     let (cookie, ann) = house.person(&admin, "ann", Role::Admin).await;
@@ -210,7 +210,7 @@ async fn accounts_are_checked_when_they_are_made() {
 }
 
 #[tokio::test]
-async fn only_administrators_manage_people() {
+async fn s20_only_administrators_manage_people() {
     let house = House::new().await;
     let (_, admin) = house.admin_key().await;
     let (_, ann) = house.person(&admin, "ann", Role::User).await;

@@ -15,16 +15,35 @@ fn contains(folder: &Path, needle: &str) -> bool {
 }
 
 #[tokio::test]
-async fn no_secret_is_in_the_store_s_files() {
+async fn t33_no_secret_is_in_the_store_s_files() {
     let house = House::new().await;
     let setup_token = house.setup_token().await;
     let (key, admin) = house.admin_key().await;
-    let (cookie, _) = house.person(&admin, "ann", Role::User).await;
+    let (cookie, ann) = house.person(&admin, "ann", Role::User).await;
+    let (old, new) = (Secret::new(PASSWORD), Secret::new("her next password"));
+    let next = house.gate.change_password(&ann, &old, &new, client(1)).await.expect("a change");
+    // What somebody tried who was refused is in no trail either.
+    let (wrong, guess) = (Secret::new(key.expose().replace("wag_live_", "wag_live_0")), "a guessed password");
+    assert!(house.enter(&wrong).await.is_err());
+    assert!(house.gate.login("ann", &Secret::new(guess), client(1), None).await.is_err());
+    assert!(house.gate.login(guess, &Secret::new("x"), client(1), None).await.is_err());
     house.gate.tidy().await;
+    house.gate.audit().flush().await;
 
     let folder = house.folder.path();
     assert!(contains(folder, "\"first\""), "the search finds what is there");
-    for secret in [key.expose(), &key.expose()[9..45], cookie.expose(), setup_token.expose(), PASSWORD] {
+    let secrets = [
+        key.expose(),
+        &key.expose()[9..45],
+        cookie.expose(),
+        next.expose(),
+        setup_token.expose(),
+        PASSWORD,
+        new.expose(),
+        wrong.expose(),
+        guess,
+    ];
+    for secret in secrets {
         assert!(!contains(folder, secret));
     }
 }

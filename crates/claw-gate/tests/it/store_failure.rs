@@ -5,7 +5,7 @@ use claw_store::{Documents as _, NewDocument, Precondition};
 use crate::house::{House, PASSWORD, client, first_admin, set};
 
 #[tokio::test]
-async fn without_the_store_nobody_enters() {
+async fn s27_without_the_store_nobody_enters() {
     let house = House::new().await;
     let (key, admin) = house.admin_key().await;
     let (cookie, _) = house.person(&admin, "ann", Role::User).await;
@@ -42,7 +42,7 @@ async fn without_the_store_nobody_enters() {
 }
 
 #[tokio::test]
-async fn a_failing_store_does_not_count_as_a_wrong_key() {
+async fn s27_a_failing_store_does_not_count_as_a_wrong_key() {
     let house = House::new().await;
     let (key, _) = house.admin_key().await;
     house.documents.set_broken(true);
@@ -56,7 +56,7 @@ async fn a_failing_store_does_not_count_as_a_wrong_key() {
 }
 
 #[tokio::test]
-async fn a_key_that_cannot_be_read_back_lets_nobody_in() {
+async fn s27_a_key_that_cannot_be_read_back_lets_nobody_in() {
     let house = House::new().await;
     let (key, _) = house.admin_key().await;
     let page = house
