@@ -98,6 +98,8 @@ impl Place {
             Some(Err(_)) => return Err(format!("the CLI does not answer after {} s", START_LIMIT.as_secs())),
             None => return Err("nobody wants it any more".to_owned()),
         }
+        // No rehearsal of a task, though it would save the first one some 40 ms: the CLI keeps what it composes, also for
+        // a model that it is told of later.
         let memory = shared.engine.docker.memory_used(&container).await;
         let memory =
             memory.inspect_err(|error| tracing::debug!(%error, "could not measure a waiting CLI")).ok();
