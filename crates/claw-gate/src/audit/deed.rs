@@ -69,6 +69,11 @@ impl Gate {
     ///
     /// [`GateError::ScopeMissing`] and [`GateError::NotTheirs`] as [`Gate::permit`]; [`GateError::Store`] if the intent
     /// cannot be written; whatever `effect` returns.
+    ///
+    /// With [`EffectPlace::Outside`] nothing has happened then. With [`EffectPlace::Store`] intent and effect nearly
+    /// always fail together, since the same writer takes both. When the store took the effect but not the intent before
+    /// it (a full disk on which room came free in between), the intent is written once more; if that fails too, the
+    /// caller gets the error although the effect is there, as with any write whose answer was lost, and the log tells.
     pub async fn perform<T, E>(
         &self,
         actor: &Actor,
