@@ -6,4 +6,5 @@ mod failures;
 mod main_job;
 mod set_up;
 mod setting;
+mod warm;
 mod without_docker;
