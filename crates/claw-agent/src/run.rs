@@ -44,6 +44,9 @@ const DRAIN_AFTER_EXIT: Duration = Duration::from_secs(30);
 /// The same after we ended the run: then the end matters more than the last lines.
 const DRAIN_AFTER_STOP: Duration = Duration::from_millis(500);
 
+/// Most output of one run, which all goes into its log. A CLI at work prints some megabytes in an hour.
+const MAX_OUTPUT_BYTES: u64 = 256 << 20;
+
 /// Longest wait for the gateway's connections to end and their costs to be counted, which goes on after that.
 const GATEWAY_CLOSE: Duration = Duration::from_secs(5);
 
@@ -112,7 +115,7 @@ pub async fn run_agent(
     let last_retry = tally.last_retry().map(|(status, error)| (status, error.to_owned()));
     let exit = match &ended {
         Ok(Cause::Exited(exit)) => Some(*exit),
-        Ok(Cause::Cancelled | Cause::TimedOut | Cause::Hopeless | Cause::Disk(_)) | Err(_) => None,
+        Ok(Cause::Cancelled | Cause::TimedOut | Cause::Hopeless | Cause::Excess(_)) | Err(_) => None,
     };
     let verdict = tally.verdict(exit, traffic.last_error.as_ref(), previous_cost);
     let outcome = match ended {
@@ -120,7 +123,7 @@ pub async fn run_agent(
         Ok(Cause::Cancelled) => Err(()),
         Ok(Cause::TimedOut) => Ok(Err(report::timed_out(timeout_after, &traffic, last_retry))),
         Ok(Cause::Hopeless) => Ok(Err(report::hopeless(&traffic, last_retry))),
-        Ok(Cause::Disk(failure)) | Err(failure) => Ok(Err(failure)),
+        Ok(Cause::Excess(failure)) | Err(failure) => Ok(Err(failure)),
     };
     // Whatever became of the run after it, a used-up limit is why.
     let outcome = outcome.map(|ended| ended.map_err(|failure| report::or_budget(failure, &traffic)));
@@ -134,8 +137,8 @@ enum Cause {
     TimedOut,
     /// The model API refused the credential; the CLI would go on asking for three minutes.
     Hopeless,
-    /// It fills the disk, or may cost no more.
-    Disk(Failure),
+    /// It fills the disk or the log, or may cost no more.
+    Excess(Failure),
 }
 
 async fn attempt(
@@ -215,7 +218,8 @@ async fn supervise(
 ) -> Result<Cause, SandboxError> {
     let hopeless = CancellationToken::new();
     let output = run.take_output();
-    let mut pump = pin!(pump(output, observer, tally, &hopeless));
+    let flooded = CancellationToken::new();
+    let mut pump = pin!(pump(output, observer, tally, &hopeless, &flooded));
     let mut pump_ended = false;
     let mut full = pin!(full);
 
@@ -224,8 +228,9 @@ async fn supervise(
             biased;
             () = cancel.cancelled() => break Ok(Cause::Cancelled),
             () = hopeless.cancelled() => break Ok(Cause::Hopeless),
+            () = flooded.cancelled() => break Ok(Cause::Excess(report::too_much_output(MAX_OUTPUT_BYTES))),
             () = tokio::time::sleep_until(deadline) => break Ok(Cause::TimedOut),
-            failure = &mut full => break Ok(Cause::Disk(failure)),
+            failure = &mut full => break Ok(Cause::Excess(failure)),
             () = &mut pump, if !pump_ended => pump_ended = true,
             exit = run.wait() => break exit.map(Cause::Exited),
         }
@@ -235,7 +240,7 @@ async fn supervise(
         // Processes that outlived the agent hold its output open.
         Ok(Cause::Exited(_)) => (Duration::ZERO, DRAIN_AFTER_EXIT),
         Ok(Cause::TimedOut) => (TIMEOUT_GRACE, DRAIN_AFTER_STOP),
-        Ok(Cause::Cancelled | Cause::Hopeless | Cause::Disk(_)) | Err(_) => (CANCEL_GRACE, DRAIN_AFTER_STOP),
+        Ok(Cause::Cancelled | Cause::Hopeless | Cause::Excess(_)) | Err(_) => (CANCEL_GRACE, DRAIN_AFTER_STOP),
     };
     {
         let mut stop = pin!(run.stop(grace));
@@ -258,9 +263,17 @@ async fn pump(
     mut observer: impl LineObserver,
     tally: &mut RunTally,
     hopeless: &CancellationToken,
+    flooded: &CancellationToken,
 ) {
     let Some(mut output) = output else { return };
+    let mut room = MAX_OUTPUT_BYTES;
     while let Some(line) = output.recv().await {
+        let (Output::Stdout { line: bytes, .. } | Output::Stderr { line: bytes }) = &line;
+        match room.checked_sub(bytes.len() as u64 + 1) {
+            Some(left) => room = left,
+            // What still comes is thrown away, now that nobody takes it.
+            None => return flooded.cancel(),
+        }
         let events = match &line {
             Output::Stdout { line, .. } => parse_line(line),
             Output::Stderr { line } => {

@@ -93,6 +93,15 @@ pub(super) fn timed_out(
     Failure::new(FailureKind::Timeout, message)
 }
 
+/// The failure of a run that printed too much for a log.
+pub(super) fn too_much_output(most: u64) -> Failure {
+    let message = format!(
+        "the job printed more than the {} MB that a log may have; have it write long output to files",
+        most >> 20
+    );
+    Failure::new(FailureKind::Agent, message)
+}
+
 /// The failure of a run that we ended because the model API refused the credential.
 pub(super) fn hopeless(traffic: &GatewayReport, last_retry: Option<(Option<u16>, String)>) -> Failure {
     match (&traffic.last_error, last_retry) {

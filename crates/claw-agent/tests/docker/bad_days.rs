@@ -80,6 +80,20 @@ for _ in range(16384):
     assert!(most < before + (200 << 20), "{before} bytes before, up to {most} meanwhile");
 }
 
+#[tokio::test]
+async fn t27_an_agent_that_floods_its_log_is_ended() {
+    let lab = WarmLab::new(0).await;
+    // Past the tool, which keeps little of a command's output: straight to where the CLI writes.
+    let flood = "yes \"$(head -c 60000 /dev/zero | tr '\\0' x)\" | head -c 1G >/proc/$PPID/fd/1";
+
+    let ran = lab.run(script(json!([bash(flood), {"hold": "for ever"}]))).await;
+
+    let (kind, message) = failure(&ran);
+    assert_eq!(kind, FailureKind::Agent, "{message}");
+    assert!(message.contains("256 MB"), "{message}");
+    lab.end().await;
+}
+
 /// What this process holds in memory. Other tests run in it at the same time, so bounds must leave them room.
 fn resident_bytes() -> u64 {
     let text = std::fs::read_to_string("/proc/self/statm").expect("Linux");

@@ -318,6 +318,8 @@ struct Recorder(Arc<Mutex<Vec<Value>>>);
 impl LineObserver for Recorder {
     async fn line(&mut self, output: &Output, _: &[Event]) {
         let line = match output {
+            // A flood, which a test must not keep in memory.
+            Output::Stdout { line, .. } if line.starts_with(b"x") => return,
             Output::Stdout { line, .. } => serde_json::from_slice(line).expect("JSON"),
             Output::Stderr { line } => Value::String(String::from_utf8_lossy(line).into_owned()),
         };
