@@ -45,7 +45,7 @@ pub(crate) struct ErrorAnswer {
     /// The HTTP status.
     pub(crate) status: u16,
     /// Additional headers.
-    pub(crate) headers: Vec<(&'static str, String)>,
+    pub(crate) headers: Vec<(String, String)>,
     /// The content type of `body`.
     pub(crate) content_type: &'static str,
     /// The body.
@@ -72,8 +72,13 @@ impl ErrorAnswer {
             answer.body = "<html><body>Bad gateway</body></html>".to_owned();
         }
         let header = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        answer.headers.extend(step.retry_after.as_ref().map(|value| ("retry-after", header(value))));
-        answer.headers.extend(step.should_retry.as_ref().map(|value| ("x-should-retry", header(value))));
+        answer
+            .headers
+            .extend(step.retry_after.as_ref().map(|value| ("retry-after".to_owned(), header(value))));
+        answer
+            .headers
+            .extend(step.should_retry.as_ref().map(|value| ("x-should-retry".to_owned(), header(value))));
+        answer.headers.extend(step.headers.clone());
         answer
     }
 }

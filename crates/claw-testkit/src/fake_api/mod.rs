@@ -21,6 +21,7 @@
 //! a test may block, and ends when [`FakeApi`] is dropped.
 
 mod answer;
+mod oauth;
 mod script;
 mod server;
 
@@ -40,7 +41,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use self::{script::Step, server::Listener};
+use self::{oauth::Login, script::Step, server::Listener};
 
 /// How long the `wait_for_…` methods wait before they fail the test: the slowest machine starts a CLI in less.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -75,6 +76,7 @@ impl RecordedRequest {
 pub struct FakeApiBuilder {
     default_text: String,
     require_key: Option<String>,
+    login: Option<Login>,
 }
 
 impl FakeApiBuilder {
@@ -89,6 +91,14 @@ impl FakeApiBuilder {
     #[must_use]
     pub fn require_key(mut self, key: impl Into<String>) -> Self {
         self.require_key = Some(key.into());
+        self
+    }
+
+    /// Answers 401 unless the bearer token is that of the login, which begins as these two tokens and is renewed at
+    /// [`FakeApi::token_endpoint`].
+    #[must_use]
+    pub fn login(mut self, access_token: &str, refresh_token: &str) -> Self {
+        self.login = Some(Login::new(access_token, refresh_token));
         self
     }
 
@@ -142,7 +152,7 @@ pub struct FakeApi {
 impl FakeApi {
     /// Returns a builder for a server that is not the plain one.
     pub fn builder() -> FakeApiBuilder {
-        FakeApiBuilder { default_text: "ok".to_owned(), require_key: None }
+        FakeApiBuilder { default_text: "ok".to_owned(), require_key: None, login: None }
     }
 
     /// Starts a server on a free loopback port that accepts any key.
@@ -161,7 +171,8 @@ impl FakeApi {
         socket: Option<PathBuf>,
         listen: impl FnOnce() -> io::Result<Listener> + Send + 'static,
     ) -> io::Result<Self> {
-        let shared = Arc::new(Shared { options, state: Mutex::default(), changed: watch::Sender::new(()) });
+        let state = State { login: options.login.clone(), ..State::default() };
+        let shared = Arc::new(Shared { options, state: Mutex::new(state), changed: watch::Sender::new(()) });
         let stop = CancellationToken::new();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::Builder::new().name("fake-api".to_owned()).spawn({
@@ -186,6 +197,35 @@ impl FakeApi {
     /// Returns what to set as `ANTHROPIC_UNIX_SOCKET` when the server listens on a unix socket.
     pub fn socket(&self) -> Option<&Path> {
         self.socket.as_deref()
+    }
+
+    /// Returns where the login is renewed. A token that renews is good for one renewal, and a used one is refused.
+    pub fn token_endpoint(&self) -> String {
+        format!("{}/v1/oauth/token", self.base_url)
+    }
+
+    /// Returns how often the login was renewed, and how often a renewal was asked for that was not granted.
+    pub fn renewals(&self) -> (usize, usize) {
+        self.shared.state().login.as_ref().map_or((0, 0), |login| (login.renewals, login.refusals))
+    }
+
+    /// Answers the next `times` requests for a renewal with this status.
+    pub fn fail_renewals(&self, status: u16, times: usize) {
+        self.shared.change(|state| {
+            if let Some(login) = &mut state.login {
+                login.failing = (status, times);
+            }
+        });
+    }
+
+    /// Makes the login's token count no more, as if it had been renewed elsewhere: that gave out these two.
+    pub fn replace_login(&self, access_token: &str, refresh_token: &str) {
+        self.shared.change(|state| {
+            if let Some(login) = &mut state.login {
+                login.access = access_token.to_owned();
+                login.refresh = refresh_token.to_owned();
+            }
+        });
     }
 
     /// Returns all requests so far, probes included, oldest first.
@@ -290,6 +330,7 @@ struct State {
     released: HashSet<String>,
     holding: HashMap<String, usize>,
     in_flight: usize,
+    login: Option<Login>,
 }
 
 impl State {

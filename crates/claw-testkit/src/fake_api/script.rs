@@ -68,6 +68,9 @@ pub(crate) struct Step {
     pub(crate) message: Option<String>,
     /// The `retry-after` header of an error.
     pub(crate) retry_after: Option<Value>,
+    /// Further headers of an error.
+    #[serde(default)]
+    pub(crate) headers: BTreeMap<String, String>,
     /// The `x-should-retry` header of an error.
     pub(crate) should_retry: Option<Value>,
     /// The error's body is a proxy's HTML page.

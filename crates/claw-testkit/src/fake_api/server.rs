@@ -115,6 +115,14 @@ async fn handle(request: Request<Incoming>, shared: &Arc<Shared>) -> Result<Resp
     if let Some(in_flight) = in_flight {
         return message(&recorded, in_flight).await;
     }
+    if parts.uri.path() == "/v1/oauth/token" {
+        let renewed = shared.change(|state| state.login.as_mut().map(|login| login.renew(&recorded.body)));
+        return Ok(match renewed {
+            Some(Answer::Json(login)) => json_response(&login),
+            Some(Answer::Error(error)) => error_response(&error),
+            _ => error_response(&ErrorAnswer::new(404, "there is no login here")),
+        });
+    }
     Ok(match (&parts.method, parts.uri.path()) {
         (&Method::HEAD, _) | (_, "/") => json_response(&json!({})),
         (_, "/v1/messages/count_tokens") => json_response(&json!({"input_tokens": (raw.len() / 4).max(1)})),
@@ -134,6 +142,12 @@ async fn message(request: &RecordedRequest, in_flight: InFlight) -> Result<Respo
         if request.header("x-api-key") != Some(key) && bearer != Some(key) {
             return Ok(error_response(&ErrorAnswer::new(401, "invalid x-api-key")));
         }
+    }
+    let access = shared.state().login.as_ref().map(|login| login.access.clone());
+    if let Some(access) = access
+        && request.header("authorization") != Some(&format!("Bearer {access}"))
+    {
+        return Ok(error_response(&ErrorAnswer::new(401, "OAuth token has expired")));
     }
     let mut step = match due(shared, &request.body) {
         Ok(step) => step,
@@ -203,8 +217,10 @@ fn json_response(body: &Value) -> Response<Body> {
 fn error_response(error: &ErrorAnswer) -> Response<Body> {
     let mut response = response(error.status, error.content_type, full(error.body.clone()));
     for (name, value) in &error.headers {
-        if let Ok(value) = header::HeaderValue::from_str(value) {
-            response.headers_mut().insert(*name, value);
+        if let (Ok(name), Ok(value)) =
+            (name.parse::<header::HeaderName>(), header::HeaderValue::from_str(value))
+        {
+            response.headers_mut().insert(name, value);
         }
     }
     response
