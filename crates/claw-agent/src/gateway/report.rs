@@ -85,6 +85,7 @@ impl UpstreamError {
         match self.status {
             Some(401..=404 | 413) => true,
             Some(429) => self.retry_after.is_some_and(|pause| pause > LONG_PAUSE),
+            // Of others the CLI asks again with less.
             Some(400) => self.origin == ErrorOrigin::Gateway || self.is_out_of_credit(),
             _ => false,
         }

@@ -133,7 +133,14 @@ impl Turn {
     /// Asks, again after a pause that the API wants, and again with a renewed login.
     async fn exchange(&mut self) -> Exchange {
         let (shared, stop) = (self.shared.clone(), self.session.stop());
-        let mut credential = match shared.credentials.current().await {
+        // A renewal of the login goes on without us.
+        let current = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Exchange::GivenUp,
+            () = self.answer.closed() => return Exchange::GivenUp,
+            current = shared.credentials.current() => current,
+        };
+        let mut credential = match current {
             Ok(credential) => credential,
             Err(error) => {
                 tracing::error!(%error, "there is no credential for the model API");
@@ -192,7 +199,8 @@ impl Turn {
             }
             if status == StatusCode::UNAUTHORIZED
                 && !std::mem::replace(&mut renewed, true)
-                && let Some(other) = shared.credentials.instead_of(&credential).await
+                && let Some(other) =
+                    stop.run_until_cancelled(shared.credentials.instead_of(&credential)).await.flatten()
             {
                 credential = other;
                 continue;

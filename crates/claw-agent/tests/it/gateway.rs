@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use claw_agent::gateway::{CredentialSource, ErrorOrigin, Gateway, GatewaySession};
+use claw_agent::gateway::{CredentialSource, ErrorOrigin, Gateway, GatewaySession, Meter};
 use claw_core::Secret;
 use claw_testkit::{FakeApi, TempDir};
 use futures_util::StreamExt;
@@ -18,36 +18,41 @@ use crate::{
     meters::Unmetered,
 };
 
-struct Setup {
+/// A session of a gateway, and a client of its socket.
+pub(crate) struct Setup {
     _folder: TempDir,
-    socket: PathBuf,
-    session: GatewaySession,
-    client: Client,
+    pub(crate) socket: PathBuf,
+    pub(crate) session: GatewaySession,
+    pub(crate) client: Client,
 }
 
 impl Setup {
-    async fn new(gateway: &Gateway) -> Self {
+    pub(crate) async fn new(gateway: &Gateway) -> Self {
+        Self::metered(gateway, Arc::new(Unmetered)).await
+    }
+
+    pub(crate) async fn metered(gateway: &Gateway, meter: Arc<dyn Meter>) -> Self {
         let folder = TempDir::new();
         let socket = folder.join("api.sock");
-        let session = gateway.open(&socket, Arc::new(Unmetered)).await.unwrap();
+        let session = gateway.open(&socket, meter).await.unwrap();
         let client = Client::builder().unix_socket(socket.clone()).build().unwrap();
         Self { _folder: folder, socket, session, client }
     }
 
-    async fn post(&self, body: &Value) -> reqwest::Response {
+    pub(crate) async fn post(&self, body: &Value) -> reqwest::Response {
         self.client.post("http://localhost/v1/messages?beta=true").json(body).send().await.unwrap()
     }
 }
 
-fn key() -> CredentialSource {
+pub(crate) fn key() -> CredentialSource {
     CredentialSource::ApiKey(Secret::new(REAL_KEY))
 }
 
-fn message(prompt: &str, stream: bool) -> Value {
+pub(crate) fn message(prompt: &str, stream: bool) -> Value {
     json!({"model": "m", "max_tokens": 9, "stream": stream, "messages": [{"role": "user", "content": prompt}]})
 }
 
-async fn error(response: reqwest::Response) -> (u16, String, String) {
+pub(crate) async fn error(response: reqwest::Response) -> (u16, String, String) {
     let status = response.status().as_u16();
     let body: Value = response.json().await.unwrap();
     assert_eq!(body["type"], "error");
