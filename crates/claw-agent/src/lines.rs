@@ -83,6 +83,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::fuzz::cases())]
+
         #[test]
         fn nothing_is_lost_below_the_limit(chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..20), 0..10)) {
             let mut splitter = LineSplitter::new(1000);
@@ -92,6 +94,17 @@ mod tests {
             }
             let ends = chunks.iter().flatten().filter(|byte| **byte == b'\n').count();
             prop_assert_eq!(count, ends);
+        }
+
+        #[test]
+        fn fuzz_lines_are_the_same_however_the_bytes_are_cut_and_never_too_long(
+            bytes in prop::collection::vec(prop::sample::select(b"ab\r\n\xff".to_vec()), 0..60),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let (first, second) = bytes.split_at(cut.index(bytes.len() + 1));
+            let whole = lines(5, &[&bytes]);
+            prop_assert_eq!(&whole, &lines(5, &[first, second]));
+            prop_assert!(whole.iter().all(|(line, _)| line.chars().count() <= 5));
         }
     }
 }

@@ -1,6 +1,10 @@
 //! What a run leaves in logs, timelines and measures.
 
-use claw_agent::{run::LineObserver, sandbox::Output, stream::Event};
+use claw_agent::{
+    run::LineObserver,
+    sandbox::Output,
+    stream::{Event, may_claim_type},
+};
 use claw_core::{Job, JobState, WorkspaceEventKind, WorkspaceId};
 
 use super::{
@@ -75,9 +79,10 @@ pub(super) struct LogObserver<'a> {
 }
 
 impl LineObserver for LogObserver<'_> {
-    async fn line(&mut self, output: &Output, events: &[Event]) {
+    async fn line(&mut self, output: &Output, _: &[Event]) {
         let stored = match output {
-            Output::Stdout { line, .. } if events.iter().any(is_house_type) => {
+            // What the house says in a log must be the house's, whatever parser reads it.
+            Output::Stdout { line, .. } if may_claim_type(line, HOUSE_TYPE) => {
                 self.log
                     .house(HouseLine::Pretended { text: String::from_utf8_lossy(line).into_owned() })
                     .await
@@ -92,9 +97,4 @@ impl LineObserver for LogObserver<'_> {
             self.ender.end(EndReason::LeaseLost);
         }
     }
-}
-
-/// Tells whether the line calls itself one of the house's. What the house says in a log must be the house's.
-fn is_house_type(event: &Event) -> bool {
-    matches!(event, Event::Other { kind, .. } if kind == HOUSE_TYPE)
 }
