@@ -1,16 +1,20 @@
 //! What the server is made of, and the router over it.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
+use async_trait::async_trait;
 use axum::{
     Router,
     extract::{DefaultBodyLimit, FromRef, FromRequestParts as _, Request, State},
     middleware,
 };
-use claw_core::ErrorCode;
+use claw_core::{ErrorCode, Timestamp};
 use claw_docker::Docker;
 use claw_gate::Gate;
-use claw_jobs::{JobService, Settings, WorkerState, WorkspaceService};
+use claw_jobs::{JobService, Retention, Settings, SpendingService, WorkerState, WorkspaceService};
 use tokio::sync::Semaphore;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -19,9 +23,12 @@ use crate::{
     extract::{AfterSetup, Caller},
     frame, homelab,
     hosts::HostPolicy,
+    measures,
+    network::TrustedProxies,
     openapi,
     pages::{self, Reference},
     probe::EngineProbe,
+    rooms::Rooms,
     v1,
 };
 
@@ -46,10 +53,59 @@ pub struct HttpConfig {
     pub cors_origins: Vec<String>,
     /// Whether session cookies are sent over TLS only.
     pub secure_cookies: bool,
+    /// Proxies whose word about the client's address is believed: networks, as address and length of the prefix.
+    pub trusted_proxies: Vec<(IpAddr, u8)>,
+    /// Event streams that one caller may follow at the same time.
+    pub max_streams_per_caller: usize,
+    /// Who may read `/metrics`.
+    pub metrics: MetricsAccess,
     /// Image of the sandbox, to tell whether it is there.
     pub sandbox_image: String,
     /// Version of the program.
     pub version: String,
+}
+
+/// Who may read `/metrics`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricsAccess {
+    /// Programs on this machine, and administrators from anywhere.
+    Local,
+    /// Everybody.
+    Everyone,
+    /// Administrators.
+    Administrators,
+    /// Nobody.
+    Nobody,
+}
+
+/// How the credential for the model API stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelLogin {
+    /// Its kind in words, such as `API key`.
+    pub kind: String,
+    /// `valid`, `expiring`, `expired`, `missing` or `refresh_failed`.
+    pub status: &'static str,
+    /// When it runs out.
+    pub expires_at: Option<Timestamp>,
+    /// When it was last renewed here.
+    pub refreshed_at: Option<Timestamp>,
+    /// When the token that renews it was first seen.
+    pub refresh_token_first_seen: Option<Timestamp>,
+    /// What is wrong, for administrators.
+    pub error: Option<String>,
+}
+
+/// What the server asks of parts that it does not know.
+#[async_trait]
+pub trait Probes: Send + Sync {
+    /// Returns how the credential for the model API stands.
+    async fn model_login(&self) -> ModelLogin;
+
+    /// Returns all metrics in Prometheus' text format, with those that are read from elsewhere brought up to date.
+    async fn metrics(&self) -> String;
+
+    /// Returns why new work is not taken, each as a sentence; nothing if all is well.
+    async fn not_ready(&self) -> Vec<String>;
 }
 
 /// The use cases that the server puts on the network.
@@ -62,6 +118,12 @@ pub struct App {
     pub workspaces: WorkspaceService,
     /// Settings.
     pub settings: Settings,
+    /// What was spent.
+    pub spending: SpendingService,
+    /// Removing what is old.
+    pub retention: Retention,
+    /// Other parts, asked how they are.
+    pub probes: Arc<dyn Probes>,
     /// The Docker Engine, if one is configured.
     pub engine: Option<Docker>,
     /// How things stand with the worker.
@@ -79,6 +141,8 @@ struct Inner {
     hosts: HostPolicy,
     probe: EngineProbe,
     streams: Arc<Semaphore>,
+    streams_of: Rooms<String>,
+    proxies: TrustedProxies,
     reference: Reference,
 }
 
@@ -87,7 +151,10 @@ impl Server {
         let config = &app.config;
         let hosts = HostPolicy::new(config.listen, &config.allowed_hosts, &config.cors_origins);
         let probe = EngineProbe::new(app.engine.clone(), config.sandbox_image.clone());
-        Self(Arc::new(Inner { hosts, probe, streams: Arc::new(Semaphore::new(MAX_STREAMS)), reference, app }))
+        let streams = Arc::new(Semaphore::new(MAX_STREAMS));
+        let streams_of = Rooms::new(config.max_streams_per_caller);
+        let proxies = TrustedProxies::new(&config.trusted_proxies);
+        Self(Arc::new(Inner { hosts, probe, streams, streams_of, proxies, reference, app }))
     }
 
     pub(crate) fn gate(&self) -> &Gate {
@@ -120,6 +187,26 @@ impl Server {
 
     pub(crate) fn streams(&self) -> &Arc<Semaphore> {
         &self.0.streams
+    }
+
+    pub(crate) fn streams_of(&self) -> &Rooms<String> {
+        &self.0.streams_of
+    }
+
+    pub(crate) fn proxies(&self) -> &TrustedProxies {
+        &self.0.proxies
+    }
+
+    pub(crate) fn spending(&self) -> &SpendingService {
+        &self.0.app.spending
+    }
+
+    pub(crate) fn retention(&self) -> &Retention {
+        &self.0.app.retention
+    }
+
+    pub(crate) fn probes(&self) -> &dyn Probes {
+        self.0.app.probes.as_ref()
     }
 
     pub(crate) fn reference(&self) -> &Reference {
@@ -156,6 +243,7 @@ pub(crate) fn described_routes() -> OpenApiRouter<Server> {
     OpenApiRouter::with_openapi(openapi::frame())
         .merge(v1::routes())
         .merge(homelab::routes())
+        .merge(measures::routes())
         .merge(pages::described())
 }
 

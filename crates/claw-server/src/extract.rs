@@ -12,7 +12,7 @@ use axum::{
     http::{HeaderMap, HeaderName, Method, header, request::Parts},
     response::{IntoResponse, Response},
 };
-use claw_core::{Actor, ErrorCode, RepoPath, Secret, WorkspaceId};
+use claw_core::{Actor, ErrorCode, Origin, RepoPath, Secret, WorkspaceId};
 use claw_gate::{Credential, Gate, GateError};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio_util::sync::CancellationToken;
@@ -20,11 +20,16 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     app::Server,
     error::{ApiError, ApiResult},
+    frame::RequestId,
     hosts::Provenance,
 };
 
 /// Name of the session cookie.
 pub(crate) const SESSION_COOKIE: &str = "claw_session";
+
+/// Its name where cookies are for TLS alone: browsers take a cookie of such a name from this very host only, so that
+/// no neighboring site can plant one.
+pub(crate) const SECURE_SESSION_COOKIE: &str = "__Host-claw_session";
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -42,14 +47,14 @@ const MAX_DETAIL_CHARS: usize = 300;
 /// What a connection tells its requests.
 #[derive(Clone, Debug)]
 pub(crate) struct Connection {
-    /// The other side's address. Headers that claim another one are not believed.
+    /// The client's address: the other side's, or what a trusted proxy says about it.
     pub(crate) client: IpAddr,
     /// Cancelled when the server stops.
     pub(crate) stop: CancellationToken,
 }
 
 impl Connection {
-    fn of(parts: &Parts) -> Self {
+    pub(crate) fn of(parts: &Parts) -> Self {
         parts.extensions.get().cloned().unwrap_or_else(|| Self {
             // Only in-process callers have no connection; they share one address.
             client: Ipv4Addr::UNSPECIFIED.into(),
@@ -86,7 +91,8 @@ impl Caller {
     /// Tells whether the credential still lets in the same actor with the same scopes.
     pub(crate) async fn is_unchanged(&self, gate: &Gate) -> bool {
         // No answer from the store means no access.
-        gate.authenticate(self.credential.clone(), self.client).await.is_ok_and(|actor| actor == self.actor)
+        let now = gate.authenticate(self.credential.clone(), self.client).await;
+        now.is_ok_and(|actor| actor.coming_from(self.actor.origin.clone()) == self.actor)
     }
 }
 
@@ -102,9 +108,11 @@ impl FromRequestParts<Server> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, server: &Server) -> ApiResult<Self> {
-        let credential = credential(&parts.headers)?;
+        let credential = credential(&parts.headers, server.config().secure_cookies)?;
         let client = Connection::of(parts).client;
         let actor = server.gate().authenticate(credential.clone(), client).await?;
+        let request = parts.extensions.get().map(|RequestId(id)| id.clone());
+        let actor = actor.coming_from(Origin { client: Some(client), request });
         if matches!(credential, Credential::Session(_)) {
             check_same_origin(parts)?;
         }
@@ -144,17 +152,17 @@ impl FromRequestParts<Server> for AfterSetup {
 /// What a public request may come with.
 pub(crate) struct MaybeCredential(pub(crate) Credential);
 
-impl<S: Sync> FromRequestParts<S> for MaybeCredential {
+impl FromRequestParts<Server> for MaybeCredential {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> ApiResult<Self> {
-        Ok(Self(credential(&parts.headers)?))
+    async fn from_request_parts(parts: &mut Parts, server: &Server) -> ApiResult<Self> {
+        Ok(Self(credential(&parts.headers, server.config().secure_cookies)?))
     }
 }
 
 /// Finds the credential: the key's own header first, then `Authorization`, then the cookie. What is there counts even
 /// if it is wrong, so that a revoked key does not fall back to somebody's session.
-fn credential(headers: &HeaderMap) -> ApiResult<Credential> {
+fn credential(headers: &HeaderMap, secure_cookies: bool) -> ApiResult<Credential> {
     if let Some(key) = one_secret(headers, &API_KEY)? {
         return Ok(Credential::ApiKey(Secret::new(key)));
     }
@@ -165,11 +173,12 @@ fn credential(headers: &HeaderMap) -> ApiResult<Credential> {
             return Ok(Credential::Bearer(Secret::new(token.trim())));
         }
     }
+    let name = if secure_cookies { SECURE_SESSION_COOKIE } else { SESSION_COOKIE };
     let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let mut sessions = cookies
         .flat_map(|line| line.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
-        .filter_map(|(name, value)| (name == SESSION_COOKIE).then_some(value));
+        .filter_map(|(found, value)| (found == name).then_some(value));
     Ok(match sessions.next() {
         Some(session) => Credential::Session(Secret::new(session)),
         None => Credential::None,
@@ -347,7 +356,7 @@ mod tests {
         for (name, value) in headers {
             map.append(*name, value.parse().expect("a header value"));
         }
-        match credential(&map) {
+        match credential(&map, false) {
             Ok(Credential::ApiKey(secret)) => format!("key {}", secret.expose()),
             Ok(Credential::Bearer(secret)) => format!("bearer {}", secret.expose()),
             Ok(Credential::Session(secret)) => format!("session {}", secret.expose()),

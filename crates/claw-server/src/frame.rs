@@ -17,7 +17,9 @@ use uuid::Uuid;
 use crate::{
     app::Server,
     error::{self, ApiError, Dialect},
+    extract::Connection,
     hosts::Provenance,
+    measures,
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -33,9 +35,17 @@ const CORS_MAX_AGE: HeaderValue = HeaderValue::from_static("600");
 /// Nothing of ours may be framed or load anything, unless a page says what it needs.
 const STRICT_CSP: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
 
+/// Names the request in answers, logs and the audit trail.
+#[derive(Clone)]
+pub(crate) struct RequestId(pub(crate) String);
+
 /// Handles one request.
 pub(crate) async fn around(State(server): State<Server>, request: Request, next: Next) -> Response {
     let id = Uuid::new_v4().simple().to_string();
+    let mut request = request;
+    request.extensions_mut().insert(RequestId(id.clone()));
+    let route = measures::route_of(&request);
+    let method = request.method().clone();
     let dialect = Dialect::of(request.uri().path());
     let span = tracing::info_span!(
         "request",
@@ -48,6 +58,7 @@ pub(crate) async fn around(State(server): State<Server>, request: Request, next:
         let mut response = error::render(dialect, checked(&server, request, next).await);
         add_headers(response.headers_mut(), &id);
         log(response.status(), started.elapsed());
+        measures::answered(&route, &method, response.status(), started.elapsed());
         response
     }
     .instrument(span)
@@ -56,6 +67,9 @@ pub(crate) async fn around(State(server): State<Server>, request: Request, next:
 
 async fn checked(server: &Server, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
+    if let Some(connection) = parts.extensions.get_mut::<Connection>() {
+        connection.client = server.proxies().client(connection.client, &parts.headers);
+    }
     let provenance = match server.hosts().check(&parts) {
         Ok(provenance) => provenance,
         Err(error) => return error.into_response(),

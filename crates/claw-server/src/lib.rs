@@ -13,13 +13,17 @@ mod extract;
 mod frame;
 mod homelab;
 mod hosts;
+mod measures;
+mod network;
 mod openapi;
 mod pages;
 mod probe;
+mod rooms;
 mod serve;
+mod slow;
 mod sse;
 mod v1;
 
-pub use app::{App, HttpConfig, router};
+pub use app::{App, HttpConfig, MetricsAccess, ModelLogin, Probes, router};
 pub use openapi::openapi;
 pub use serve::serve;

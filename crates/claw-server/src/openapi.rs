@@ -28,11 +28,12 @@ const ABOUT: &str = "A self-hosted control plane for AI agents.\n\n\
     `{\"success\":false,\"data\":null,\"error\":{\"code\":\"CODE\",\"message\":\"sentence\"}}`. \
     Branch on codes: they do not change. Times are RFC 3339 in UTC.";
 
-const TAGS: [(&str, &str); 7] = [
+const TAGS: [(&str, &str); 8] = [
     ("jobs", "Submit jobs, watch them, read what they brought."),
     ("workspaces", "Git-backed folders in which jobs work."),
     ("keys", "API keys and first set-up, in the homelab's dialect."),
     ("accounts", "People and their sessions."),
+    ("audit", "Who did what, and what was refused."),
     ("status", "How things stand."),
     ("settings", "What administrators may change while the server runs."),
     ("pages", "Pages for people and this document."),

@@ -14,10 +14,22 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use crate::extract::Connection;
+use crate::{extract::Connection, network::plain, rooms::Rooms, slow::Impatient};
 
 /// Connections open at the same time. Further ones wait in the system's queue.
 const MAX_CONNECTIONS: usize = 1024;
+
+/// Connections of one address at the same time, so that one client cannot take them all. Further ones are closed.
+const MAX_CONNECTIONS_EACH: usize = 256;
+
+/// How long the other side may take nothing of what is sent to it.
+const WRITE_TIME: Duration = Duration::from_secs(30);
+
+/// Header fields of a request.
+const MAX_HEADERS: usize = 100;
+
+/// Bytes of a request's head.
+const MAX_HEAD_BYTES: usize = 64 * 1024;
 
 /// How long the head of a request may take, and how long a connection may wait for its next one.
 const HEAD_TIME: Duration = Duration::from_secs(30);
@@ -38,13 +50,25 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
     let address = listener.local_addr()?;
     tracing::info!(%address, "listening");
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let rooms = Rooms::new(MAX_CONNECTIONS_EACH);
     let mut connections = JoinSet::new();
     while let Some((stream, client, place)) = next(&listener, &room, &stop, &mut connections).await {
-        let connection = Connection { client: client.ip(), stop: stop.clone() };
+        // The address is given to as many as the limit lets in; loopback is the house itself, or a proxy of it.
+        let client = plain(client.ip());
+        let own = match client.is_loopback() {
+            true => None,
+            false => match rooms.enter(client) {
+                Some(room) => Some(room),
+                None => continue,
+            },
+        };
+        let connection = Connection { client, stop: stop.clone() };
+        metrics::gauge!("claw_http_connections").increment(1.0);
         let router = router.clone();
         connections.spawn(async move {
             converse(stream, router, connection).await;
-            drop(place);
+            drop((place, own));
+            metrics::gauge!("claw_http_connections").decrement(1.0);
         });
     }
     drop(listener);
@@ -103,7 +127,9 @@ async fn converse(stream: TcpStream, router: Router, connection: Connection) {
     let http = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME)
-        .serve_connection(TokioIo::new(stream), service);
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .serve_connection(TokioIo::new(Impatient::new(stream, WRITE_TIME)), service);
     tokio::pin!(http);
     let ended = tokio::select! {
         ended = http.as_mut() => ended,

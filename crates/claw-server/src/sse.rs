@@ -10,7 +10,7 @@ use axum::{
     http::{HeaderName, HeaderValue, header},
     response::{IntoResponse, Response},
 };
-use claw_core::ErrorCode;
+use claw_core::{Action, ErrorCode};
 use claw_gate::Gate;
 use futures_util::{Stream, StreamExt as _, stream};
 use tokio::{
@@ -23,6 +23,7 @@ use crate::{
     app::Server,
     error::{ApiError, ApiResult},
     extract::{Caller, Connection},
+    rooms::Room,
 };
 
 /// Pause between signs of life.
@@ -77,7 +78,9 @@ struct Live {
     stop: CancellationToken,
     caller: Caller,
     gate: Gate,
-    _room: OwnedSemaphorePermit,
+    /// Ends when the caller may no longer follow. One future for the whole stream: each new one looks into the store.
+    ended: Pin<Box<dyn Future<Output = ()> + Send>>,
+    _room: (OwnedSemaphorePermit, Room<String>),
 }
 
 /// Answers with a stream of events, until they end, the server stops, or the caller's credential changes.
@@ -89,8 +92,14 @@ pub(crate) fn respond(
     server: &Server,
     connection: Connection,
     caller: Caller,
+    action: Action,
     events: impl Stream<Item = ApiResult<Event>> + Send + 'static,
 ) -> ApiResult<Response> {
+    let own = server.streams_of().enter(caller.owner()).ok_or_else(|| {
+        let message =
+            "you follow as many event streams as one caller may: close some, or follow `/api/v1/events/jobs`";
+        ApiError::new(ErrorCode::RateLimited, message).after(NO_ROOM_WAIT)
+    })?;
     let room = server.streams().clone().try_acquire_owned().map_err(|_| {
         ApiError::new(ErrorCode::RateLimited, "too many event streams are open: try again soon")
             .after(NO_ROOM_WAIT)
@@ -101,9 +110,16 @@ pub(crate) fn respond(
         keep_alive: every(KEEP_ALIVE),
         recheck: every(RECHECK),
         stop: connection.stop,
+        ended: {
+            let mut watch = server.gate().watch(&caller, action);
+            Box::pin(async move {
+                let reason = watch.ended().await;
+                tracing::debug!(%reason, "an event stream ends with its credential");
+            })
+        },
         caller,
         gate: server.gate().clone(),
-        _room: room,
+        _room: (room, own),
     };
     let body = stream::unfold(live, |mut live| async move {
         let bytes = live.next().await?;
@@ -133,6 +149,8 @@ impl Live {
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return None,
+                // At once when the key is revoked, the session ends or the scope is gone.
+                () = &mut self.ended => return None,
                 _ = self.recheck.tick() => {
                     // A client whose key was merely changed reconnects and sees what it may see now.
                     if !self.caller.is_unchanged(&self.gate).await {

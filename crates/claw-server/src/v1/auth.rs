@@ -18,7 +18,7 @@ use super::users::UserName;
 use crate::{
     app::{MAX_PUBLIC_BODY_BYTES, Server},
     error::{ApiError, ApiResult},
-    extract::{AfterSetup, Caller, Connection, Json, MaybeCredential, SESSION_COOKIE},
+    extract::{AfterSetup, Caller, Connection, Json, MaybeCredential, SECURE_SESSION_COOKIE, SESSION_COOKIE},
 };
 
 pub(super) fn routes() -> OpenApiRouter<Server> {
@@ -90,10 +90,9 @@ async fn log_out(caller: Caller, State(server): State<Server>) -> ApiResult<Resp
     Ok(([(header::SET_COOKIE, cookie)], Json(Done { ok: true })).into_response())
 }
 
-fn cookie(value: &str, max_age_secs: u64, secure: bool) -> ApiResult<HeaderValue> {
-    let secure = if secure { "; Secure" } else { "" };
-    let text =
-        format!("{SESSION_COOKIE}={value}; HttpOnly; SameSite=Lax; Path=/; Max-Age={max_age_secs}{secure}");
+pub(super) fn cookie(value: &str, max_age_secs: u64, secure: bool) -> ApiResult<HeaderValue> {
+    let (name, secure) = if secure { (SECURE_SESSION_COOKIE, "; Secure") } else { (SESSION_COOKIE, "") };
+    let text = format!("{name}={value}; HttpOnly; SameSite=Lax; Path=/; Max-Age={max_age_secs}{secure}");
     let mut value = HeaderValue::from_str(&text).map_err(|_| {
         ApiError::new(claw_core::ErrorCode::Internal, "the session cannot be put into a cookie")
     })?;

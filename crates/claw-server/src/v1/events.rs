@@ -1,7 +1,7 @@
 //! Changes of jobs as they happen.
 
 use axum::{extract::State, response::Response};
-use claw_core::{JobId, JobStatus, Timestamp, WorkerId};
+use claw_core::{Action, JobId, JobStatus, Timestamp, WorkerId};
 use claw_jobs::NumberedEvent;
 use futures_util::{StreamExt as _, stream};
 use serde::Serialize;
@@ -85,5 +85,5 @@ async fn follow_job_events(
     // The greeting carries the place too, so that a client which saw nothing else misses nothing either.
     let greeting = Event { name: "connected", id: Some(after), data };
     let events = changes.map(|change| change.map(Event::from).map_err(ApiError::from));
-    sse::respond(&server, connection, caller, stream::iter([Ok(greeting)]).chain(events))
+    sse::respond(&server, connection, caller, Action::JobsRead, stream::iter([Ok(greeting)]).chain(events))
 }

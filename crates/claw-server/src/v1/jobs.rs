@@ -88,13 +88,13 @@ pub(super) async fn submit(
 )]
 async fn list_jobs(
     caller: Caller,
-    State(jobs): State<JobService>,
+    State(server): State<Server>,
     Query(query): Query<JobListQuery>,
 ) -> ApiResult<Json<JobList>> {
     let filter = query.into_filter()?;
     let (offset, limit) = (filter.offset, filter.limit);
-    let page = jobs.list(&caller, filter).await?;
-    let items = page.items.into_iter().map(JobView::from).collect();
+    let page = server.jobs().list(&caller, filter).await?;
+    let items = page.items.into_iter().map(|job| JobView::of(job, server.worker())).collect();
     Ok(Json(JobList { items, total: page.total, offset, limit }))
 }
 
@@ -111,10 +111,10 @@ async fn list_jobs(
 )]
 async fn get_job(
     caller: Caller,
-    State(jobs): State<JobService>,
+    State(server): State<Server>,
     Id(id): Id<JobId>,
 ) -> ApiResult<Json<JobView>> {
-    Ok(Json(jobs.get(&caller, id).await?.into()))
+    Ok(Json(JobView::of(server.jobs().get(&caller, id).await?, server.worker())))
 }
 
 /// Get a job's result

@@ -1,7 +1,7 @@
 //! Logs of jobs: by the page, and live.
 
 use axum::{extract::State, response::Response};
-use claw_core::JobId;
+use claw_core::{Action, JobId};
 use claw_jobs::{JobService, LogItem, LogPage};
 use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize};
@@ -115,5 +115,5 @@ async fn follow_job_log(
             }
         })
     });
-    sse::respond(&server, connection, caller, events)
+    sse::respond(&server, connection, caller, Action::JobsRead, events)
 }

@@ -33,6 +33,7 @@ struct Things {
     completed: String,
     workspace: String,
     key: String,
+    session: String,
 }
 
 struct Row {
@@ -42,6 +43,8 @@ struct Row {
     body: Option<Value>,
     /// Status of the success.
     success: u16,
+    /// Error code of the "success" where a key can have none, such as for what only people do.
+    code: &'static str,
     /// Which of the things the path names, if it names one that has an owner.
     owned: Owned,
 }
@@ -52,15 +55,22 @@ enum Owned {
     Pending,
     Completed,
     Workspace,
+    /// Of the person ann.
+    Session,
 }
 
 fn row(operation: &'static str, success: u16) -> Row {
-    Row { operation, query: "", body: None, success, owned: Owned::No }
+    Row { operation, query: "", body: None, success, code: "", owned: Owned::No }
 }
 
 impl Row {
     fn body(mut self, body: Value) -> Self {
         self.body = Some(body);
+        self
+    }
+
+    fn code(mut self, code: &'static str) -> Self {
+        self.code = code;
         self
     }
 
@@ -76,7 +86,7 @@ impl Row {
 }
 
 fn rows() -> Vec<Row> {
-    use Owned::{Completed, Pending, Workspace};
+    use Owned::{Completed, Pending, Session, Workspace};
     let login = json!({ "username": "ann", "password": "correct horse" });
     let person = json!({ "setup_token": "wag_setup_x", "username": "x", "password": "long enough" });
     vec![
@@ -115,6 +125,20 @@ fn rows() -> Vec<Row> {
         row("post /api/v1/jobs/{id}/cancel", 200).of(Pending),
         row("get /api/v1/jobs/{id}/logs", 200).of(Completed),
         row("get /api/v1/jobs/{id}/logs/stream", 200).of(Completed),
+        row("get /metrics", 401),
+        row("get /ready", 200),
+        row("get /api/v1/auth/oauth-status", 200),
+        row("post /api/v1/auth/password", 401)
+            .body(json!({ "old_password": "correct horse", "new_password": "battery staple" }))
+            .code("INVALID_LOGIN"),
+        row("put /api/v1/auth/users/{username}/password", 200).body(json!({ "password": "battery staple" })),
+        row("get /api/v1/auth/sessions", 200).query("?username=ann"),
+        row("delete /api/v1/auth/sessions/{id}", 200).query("?username=ann").of(Session),
+        row("get /api/v1/audit", 200),
+        row("get /api/v1/audit/export", 200),
+        row("get /api/v1/audit/verify", 200),
+        row("get /api/v1/spending", 200),
+        row("post /api/v1/maintenance/gc", 200),
         row("get /api/v1/workspaces", 200),
         row("post /api/v1/workspaces", 201).body(json!({ "name": "x" })),
         row("get /api/v1/workspaces/{id}", 200).of(Workspace),
@@ -140,14 +164,17 @@ async fn things(lab: &Lab, operation: &Operation, row: &Row) -> Things {
             let file = format!("/api/v1/workspaces/{}/files/docs/a.txt", things.workspace);
             assert_eq!(lab.put(&file, json!({ "content": "hello" })).send().await.status, 204);
         }
-        Owned::No => {
+        Owned::No | Owned::Session => {
             let key = lab.post("/api/keys", json!({ "scopes": ["jobs:read"] })).send().await.data();
             things.key = key["meta"]["id"].as_str().expect("an id").to_owned();
         }
     }
-    if operation.path.contains("login") || operation.path.contains("{username}") {
+    if ["login", "{username}", "sessions"].iter().any(|part| operation.path.contains(part)) {
         let password = Secret::new("correct horse");
         lab.gate.create_user(&Actor::system(), "ann", &password, Role::User).await.expect("a user is made");
+        lab.gate.login("ann", &password, [127, 0, 0, 1].into(), None).await.expect("signed in");
+        let sessions = lab.gate.list_sessions(&Actor::system(), Some("ann")).await.expect("sessions");
+        things.session = sessions[0].id.clone();
     }
     things
 }
@@ -158,6 +185,7 @@ fn path(operation: &Operation, row: &Row, things: &Things) -> String {
         Owned::Pending => &things.pending,
         Owned::Completed => &things.completed,
         Owned::Workspace => &things.workspace,
+        Owned::Session => &things.session,
     };
     let path =
         operation.path.replace("{id}", id).replace("{path}", "docs/a.txt").replace("{username}", "ann");
@@ -198,7 +226,7 @@ async fn attempt_ended(response: axum::response::Response) -> (u16, String) {
 }
 
 #[tokio::test]
-async fn every_operation_lets_in_whom_it_says_and_nobody_else() {
+async fn s20_t20_every_operation_lets_in_whom_it_says_and_nobody_else() {
     let rows = rows();
     let operations = operations();
     for row in &rows {
@@ -234,6 +262,10 @@ async fn check(lab: &Lab, operation: &Operation, row: &Row, path: &str) {
     assert_eq!(anonymous, refused(401, "API_KEY_REQUIRED"), "{name} without a credential");
     let wrong = attempt(lab, operation, path, row, Some("wag_live_wrong")).await;
     assert_eq!(wrong, refused(401, "INVALID_KEY"), "{name} with a wrong key");
+    if row.owned == Owned::Session {
+        let stranger = attempt(lab, operation, path, row, Some(&lab.key(&[Scope::JobsRead]).await)).await;
+        assert_eq!(stranger, refused(403, "SCOPE_REQUIRED"), "{name} of another person");
+    }
     if scope != "any" {
         let needed: Scope = scope.parse().unwrap_or_else(|error| panic!("{name}: {error}"));
         let implying = [needed, Scope::Admin, Scope::All];
@@ -247,5 +279,5 @@ async fn check(lab: &Lab, operation: &Operation, row: &Row, path: &str) {
         }
     }
     let right = attempt(lab, operation, path, row, Some(&lab.admin)).await;
-    assert_eq!(right, (row.success, String::new()), "{name} with the right key");
+    assert_eq!(right, (row.success, row.code.to_owned()), "{name} with the right key");
 }

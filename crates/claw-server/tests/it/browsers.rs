@@ -112,8 +112,10 @@ async fn a_change_with_a_session_needs_a_page_of_ours_behind_it() {
 }
 
 #[tokio::test]
-async fn session_cookies_are_out_of_reach_of_scripts_and_of_plain_text_where_configured() {
-    for (secure, end) in [(false, "Max-Age=86400"), (true, "Max-Age=86400; Secure")] {
+async fn t16_session_cookies_are_out_of_reach_of_scripts_neighbors_and_plain_text_where_configured() {
+    for (secure, name, end) in
+        [(false, "claw_session", "Max-Age=86400"), (true, "__Host-claw_session", "Max-Age=86400; Secure")]
+    {
         let lab = Lab::with(Options { secure_cookies: secure, ..Options::default() }).await;
         let password = Secret::new("correct horse");
         lab.gate.create_user(&Actor::system(), "ann", &password, Role::User).await.expect("a user is made");
@@ -122,7 +124,18 @@ async fn session_cookies_are_out_of_reach_of_scripts_and_of_plain_text_where_con
         let answer = lab.post("/api/v1/auth/login", body).anonymous().send().await;
 
         let cookie = answer.header("set-cookie");
-        assert!(cookie.starts_with("claw_session="), "{cookie}");
+        assert!(cookie.starts_with(&format!("{name}=")), "{cookie}");
         assert!(cookie.ends_with(&format!("; HttpOnly; SameSite=Lax; Path=/; {end}")), "{cookie}");
+        let pair = cookie.split(';').next().expect("a pair");
+        let me = lab.get("/api/v1/auth/me").anonymous().header("cookie", pair).send().await;
+        assert_eq!(me.expect(200)["username"], "ann");
+        // A cookie of the other name could have been planted by a neighboring site.
+        let other = if secure { pair.replace("__Host-", "") } else { format!("__Host-{pair}") };
+        lab.get("/api/v1/auth/me")
+            .anonymous()
+            .header("cookie", &other)
+            .send()
+            .await
+            .assert_error(401, "API_KEY_REQUIRED");
     }
 }

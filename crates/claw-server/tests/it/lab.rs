@@ -1,21 +1,28 @@
 //! A whole server in process, and requests to it.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{net::IpAddr, path::Path, sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use axum::{
     Router,
     body::{Body, BodyDataStream},
     http::{HeaderMap, Method, Request, StatusCode, header},
 };
-use claw_agent::sandbox::{Limits, SandboxKind};
+use claw_agent::{
+    local::{LocalConfig, LocalSandbox},
+    sandbox::{Limits, SandboxKind},
+};
 use claw_core::{
     Actor, ClaimedJob, Clock, JobId, JobOutcome, JobResult, NetworkMode, Role, RunUsage, Scope, Secret,
     SystemClock, Timestamp, WorkerId,
 };
 use claw_docker::Docker;
 use claw_gate::{Gate, GateConfig, NewKey, SetupState};
-use claw_jobs::{DiskGuard, JobService, Settings, SettingsDefaults, WorkerState, WorkspaceService};
-use claw_server::{App, HttpConfig};
+use claw_jobs::{
+    DiskGuard, JobService, Retention, RetentionRules, Settings, SettingsDefaults, SpendingService,
+    WorkerState, WorkspaceService,
+};
+use claw_server::{App, HttpConfig, MetricsAccess, ModelLogin, Probes};
 use claw_store::{
     ClaimRequest, Store, StreamName,
     sqlite::{SqliteOptions, SqliteStore},
@@ -49,6 +56,11 @@ pub(crate) struct Options {
     pub(crate) sandbox_image: &'static str,
     pub(crate) listen: &'static str,
     pub(crate) secure_cookies: bool,
+    pub(crate) trusted_proxies: Vec<(IpAddr, u8)>,
+    pub(crate) max_streams_per_caller: usize,
+    pub(crate) metrics: MetricsAccess,
+    /// What `/ready` is told.
+    pub(crate) not_ready: Vec<String>,
 }
 
 impl Default for Options {
@@ -58,7 +70,38 @@ impl Default for Options {
             sandbox_image: "claw-sandbox:latest",
             listen: "127.0.0.1:5179",
             secure_cookies: false,
+            trusted_proxies: Vec::new(),
+            max_streams_per_caller: 300,
+            metrics: MetricsAccess::Local,
+            not_ready: Vec::new(),
         }
+    }
+}
+
+/// The answers that tests chose.
+struct Answers {
+    not_ready: Vec<String>,
+}
+
+#[async_trait]
+impl Probes for Answers {
+    async fn model_login(&self) -> ModelLogin {
+        ModelLogin {
+            kind: "Claude login".into(),
+            status: "refresh_failed",
+            expires_at: Some("2026-01-01T00:00:00Z".parse().expect("a time")),
+            refreshed_at: None,
+            refresh_token_first_seen: Some(now()),
+            error: Some("/root/.claude cannot be written".into()),
+        }
+    }
+
+    async fn metrics(&self) -> String {
+        "claw_up 1\n".into()
+    }
+
+    async fn not_ready(&self) -> Vec<String> {
+        self.not_ready.clone()
     }
 }
 
@@ -109,13 +152,30 @@ impl Lab {
         let workspaces = WorkspaceService::new(
             store.clone(),
             gate.clone(),
-            files,
+            files.clone(),
             settings.clone(),
             disk,
             Arc::clone(&clock),
         );
         let jobs = JobService::new(store.clone(), gate.clone(), workspaces.clone(), Arc::clone(&clock));
+        let local = LocalConfig {
+            program: "claude".into(),
+            data_dir: folder.path().to_owned(),
+            path: "/usr/bin:/bin".into(),
+            lang: "C.UTF-8".into(),
+        };
+        let retention = Retention::new(
+            store.clone(),
+            gate.clone(),
+            files,
+            Arc::new(LocalSandbox::new(local)),
+            RetentionRules::default(),
+            Arc::clone(&clock),
+        );
         let router = claw_server::router(App {
+            spending: SpendingService::new(store.clone(), gate.clone()),
+            retention,
+            probes: Arc::new(Answers { not_ready: options.not_ready }),
             gate: gate.clone(),
             jobs,
             workspaces,
@@ -127,6 +187,9 @@ impl Lab {
                 allowed_hosts: vec!["claw.example".into()],
                 cors_origins: vec!["https://ui.example".into()],
                 secure_cookies: options.secure_cookies,
+                trusted_proxies: options.trusted_proxies,
+                max_streams_per_caller: options.max_streams_per_caller,
+                metrics: options.metrics,
                 sandbox_image: options.sandbox_image.into(),
                 version: "1.2.3".into(),
             },

@@ -1,9 +1,10 @@
 //! Jobs as clients send and see them.
 
 use claw_core::{
-    Job, JobId, JobSource, JobSpec, JobState, JobStatus, OutputDest, Priority, Timestamp, WorkerId,
-    WorkspaceId,
+    Clock as _, Job, JobId, JobSource, JobSpec, JobState, JobStatus, OutputDest, Priority, SystemClock,
+    Timestamp, WorkerId, WorkspaceId,
 };
+use claw_jobs::WorkerState;
 use claw_store::{JobFilter, JobSort, StoredResult};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -204,6 +205,22 @@ pub(crate) struct JobView {
     /// When it is tried again, while it waits for that.
     #[schema(value_type = Option<String>, format = DateTime)]
     not_before: Option<Timestamp>,
+    /// Why it waits, with the way out, if it waits for more than its turn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waiting_because: Option<String>,
+    /// When it goes on by itself, if that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    waiting_until: Option<Timestamp>,
+}
+
+impl JobView {
+    /// Shows a job, with the reason why it waits.
+    pub(crate) fn of(job: Job, worker: &WorkerState) -> Self {
+        let (because, until) =
+            worker.why_waits(&job, SystemClock.now()).map(|wait| (wait.reason, wait.until)).unzip();
+        Self { waiting_because: because, waiting_until: until.flatten(), ..Self::from(job) }
+    }
 }
 
 /// What only some states have.
@@ -302,6 +319,8 @@ impl From<Job> for JobView {
             owner,
             cancel_requested,
             not_before,
+            waiting_because: None,
+            waiting_until: None,
         }
     }
 }
