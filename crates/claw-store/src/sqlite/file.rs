@@ -30,7 +30,15 @@ const LOG_LIMIT_BYTES: i64 = 64 * 1024 * 1024;
 
 /// Held while the file is open; other processes see it.
 pub(super) struct Lock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing the file is not enough: a process that is just being started holds a copy of it until it becomes
+        // another program. An error means that the lock is gone anyway.
+        let _ = self.file.unlock();
+    }
 }
 
 /// Makes the folder and an empty file for nobody else's eyes, and takes the lock.
@@ -58,7 +66,7 @@ pub(super) fn prepare(path: &Path) -> Result<Lock, StoreError> {
     }
     // SQLite gives its `-wal` and `-shm` files the rights of this one.
     open_private(path).map_err(failed)?;
-    Ok(Lock { _file: lock })
+    Ok(Lock { file: lock })
 }
 
 fn open_private(path: &Path) -> io::Result<File> {

@@ -2,7 +2,7 @@
 
 use rusqlite::Connection;
 
-use crate::StoreError;
+use crate::{StoreError, fault};
 
 /// Every step ever shipped, in order. A step that was released is never edited: add another.
 const MIGRATIONS: &[&str] =
@@ -25,11 +25,14 @@ pub(super) fn run(connection: &mut Connection) -> Result<(), StoreError> {
         return Err(StoreError::NewerSchema { found, known });
     }
     for (version, step) in (1u32..).zip(MIGRATIONS).skip(found as usize) {
+        fault::point("store.before_migration");
         let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         transaction.execute_batch(step)?;
         transaction.pragma_update(None, "user_version", version)?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        fault::point("store.before_migration_commit");
         transaction.commit()?;
+        fault::point("store.after_migration");
         tracing::info!(version, "store schema updated");
     }
     Ok(())

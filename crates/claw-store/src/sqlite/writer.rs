@@ -220,6 +220,7 @@ fn work_off(connection: Connection, mut queue: mpsc::Receiver<Message>, signals:
         }
     }
     // Everything acknowledged is in the log already; folding it into the file makes the next start quick.
+    fault::point("store.before_checkpoint");
     if let Err(error) = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
         tracing::warn!(%error, "the store's log could not be folded into its file, the next start does it");
     }

@@ -3,6 +3,7 @@
 mod child;
 mod conformance;
 mod crash;
+mod crashes;
 mod file;
 mod full;
 mod lists;
