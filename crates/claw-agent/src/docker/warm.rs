@@ -32,6 +32,9 @@ const FIRST_PAUSE: Duration = Duration::from_secs(2);
 /// Longest such pause.
 const LAST_PAUSE: Duration = Duration::from_secs(120);
 
+/// A CLI that ends so soon after it was ready would do so again.
+const YOUNG: Duration = Duration::from_secs(30);
+
 /// Workspaces whose last job is remembered.
 const MAX_RECENT: usize = 64;
 
@@ -135,6 +138,9 @@ impl Warm {
                 place.is_alive() && place.wanted == *wanted && Some(&place.image) == image.as_ref()
             };
             let place = state.places.iter().position(fits).map(|at| state.places.swap_remove(at));
+            if place.is_some() {
+                state.failures = 0;
+            }
             // A workspace's HOME is the job's now, and its files are about to change.
             (place, state.remove_of(wanted.workspace.is_some().then_some(wanted.workspace)))
         });
@@ -201,7 +207,11 @@ impl Warm {
         };
         self.with(|state| state.image = Some(image.clone()));
         let (missing, unfit) = self.with(|state| state.compare(targets, &image, self.config.max_age));
+        let died_young = unfit.iter().any(|place| !place.is_alive() && place.since.elapsed() < YOUNG);
         drop(unfit);
+        if died_young {
+            return self.failed_once();
+        }
         let Some(wanted) = missing else { return LOOK_EVERY };
         self.start_one(sandbox, supply, wanted, image).await
     }
@@ -224,7 +234,6 @@ impl Warm {
                 place.on_end(move || watcher.shared.warm.changed.notify_one());
                 tracing::debug!(place = %place.id, "a sandbox waits for a job");
                 self.with(|state| {
-                    state.failures = 0;
                     state.memory_of_one = place.memory.unwrap_or(state.memory_of_one).max(1);
                     state.places.push(place);
                 });
