@@ -1,8 +1,10 @@
 //! `claw serve`: builds every part, wires them, and ends them in order.
 
-mod logging;
 mod parts;
+mod prices;
+mod probes;
 mod signals;
+mod telemetry;
 
 use claw_core::{Coded, ErrorCode};
 use claw_gate::{FirstAdmin, SetupState};
@@ -12,12 +14,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{context::Context, error::CliError, output::Output, settings::Settings};
 
-use self::parts::Parts;
+use self::{parts::Parts, telemetry::Telemetry};
 
 /// Runs the server until it is told to end: the first SIGTERM or SIGINT lets running jobs finish for a while, the
 /// second gives them back at once.
 pub(crate) async fn run(settings: Settings, context: &Context) -> Result<(), CliError> {
-    logging::start(&settings.log)?;
+    let telemetry = Telemetry::start(&settings.log, &settings.telemetry)?;
     // First, so that a second server over another folder leaves no traces of a start that failed.
     let listener = TcpListener::bind(settings.server.listen).await.map_err(|error| {
         CliError::new(ErrorCode::Internal, format!("cannot listen on {}: {error}", settings.server.listen))
@@ -37,11 +39,14 @@ pub(crate) async fn run(settings: Settings, context: &Context) -> Result<(), Cli
     let worker = worker.start().await.map_err(failed("starting the worker"))?;
     announce(&context.output, address, &set_up)?;
 
-    let router = claw_server::router(parts.app(&settings, address));
+    let router = claw_server::router(parts.app(&settings, address, telemetry.scrape()));
     let serving = tokio::spawn(claw_server::serve(listener, router, stop.clone()));
     let gate = parts.gate.clone();
     let house_stop = stop.clone();
     let housekeeping = tokio::spawn(async move { gate.keep_house(house_stop).await });
+    let (retention, retention_stop) = (parts.retention.clone(), stop.clone());
+    let trimming = tokio::spawn(async move { retention.run(retention_stop).await });
+    let counting = tokio::spawn(telemetry.keep(stop.clone()));
     signals::next().await;
     tracing::info!("stopping: running jobs may finish, nothing new begins");
     stop_in_order(worker, &stop).await;
@@ -52,8 +57,15 @@ pub(crate) async fn run(settings: Settings, context: &Context) -> Result<(), Cli
     if let Err(error) = housekeeping.await {
         tracing::error!(%error, "the gate's housekeeping ended badly");
     }
+    if let Err(error) = trimming.await {
+        tracing::error!(%error, "the removing of what is old ended badly");
+    }
     parts.close().await;
+    if let Err(error) = counting.await {
+        tracing::error!(%error, "the keeping of metrics ended badly");
+    }
     tracing::info!("stopped");
+    telemetry.close().await;
     Ok(())
 }
 

@@ -12,23 +12,24 @@ use claw_agent::{
     docker::{DockerSandbox, DockerSandboxConfig, HostPaths},
     gateway::{CredentialSource, Gateway, GatewayConfig},
     local::{LocalConfig, LocalSandbox},
+    run::DiskWatch,
     sandbox::{Limits, Sandbox, SandboxKind},
 };
-use claw_core::{Clock, ErrorCode, RetryPolicy, SystemClock, WorkspaceId};
+use claw_core::{Clock, ErrorCode, RetryPolicy, Secret, SystemClock, Usd, WorkspaceId};
 use claw_docker::Docker;
 use claw_gate::{Gate, GateConfig};
 use claw_jobs::{
-    JobService, Settings as JobSettings, SettingsDefaults, Worker, WorkerConfig, WorkerState,
-    WorkspaceService,
+    DiskGuard, JobService, JobsGauges, Redactor, Retention, RetentionRules, Settings as JobSettings,
+    SettingsDefaults, SpendingService, Worker, WorkerConfig, WorkerParts, WorkerState, WorkspaceService,
 };
 use claw_server::{App, HttpConfig};
 use claw_store::sqlite::{SqliteOptions, SqliteStore};
 use claw_workspace::Workspaces;
 
-use super::failed;
+use super::{failed, prices, probes::ServerProbes, telemetry::Scrape};
 use crate::{
     error::CliError,
-    settings::{Environment, ExecutionBackend, ModelSettings, Settings},
+    settings::{Environment, ExecutionBackend, MetricsAccess, ModelSettings, Settings},
 };
 
 /// Longest pause between two runs of a job that failed.
@@ -43,6 +44,10 @@ const STICKY: u32 = 0o1000;
 /// Everything that `claw serve` runs.
 pub(super) struct Parts {
     pub(super) gate: Gate,
+    pub(super) retention: Retention,
+    gauges: JobsGauges,
+    gateway: Gateway,
+    disk: DiskGuard,
     database: SqliteStore,
     docker: Docker,
     docker_sandbox: Option<DockerSandbox>,
@@ -66,7 +71,7 @@ impl Parts {
         // Only after the store: its lock makes sure that no other server uses this folder.
         let instance = instance(&data_dir)?;
         let config = GateConfig { api_token: settings.server.api_token.clone(), data_dir: data_dir.clone() };
-        let gate = Gate::new(config, Arc::clone(&store.documents), Arc::clone(&clock))
+        let gate = Gate::new(config, store.clone(), Arc::clone(&clock))
             .map_err(failed("preparing access control"))?;
         let files = Workspaces::open(&data_dir).await.map_err(failed("opening the workspaces"))?;
         let docker = Docker::connect(settings.server.docker_host.as_deref())
@@ -78,6 +83,7 @@ impl Parts {
                 settings.model.base_url.0
             ))
         })?;
+        gateway.prices = prices::load(settings.model.prices.as_deref())?;
         let gateway = Gateway::new(gateway, Arc::clone(&clock))
             .map_err(|error| CliError::new(ErrorCode::InvalidRequest, error.to_string()))?;
         let (sandbox, docker_sandbox) = sandbox(settings, environment, &data_dir, &instance, &docker)?;
@@ -89,9 +95,17 @@ impl Parts {
             );
         }
         let job_settings = JobSettings::new(store.clone(), gate.clone(), defaults);
-        let workspaces =
-            WorkspaceService::new(store.clone(), gate.clone(), files.clone(), Arc::clone(&clock))
-                .forgetting_in(Arc::clone(&sandbox));
+        let disk = DiskGuard::new(data_dir.clone(), settings.storage.reserve.bytes());
+        let redactor = Redactor::new(secrets(settings));
+        let workspaces = WorkspaceService::new(
+            store.clone(),
+            gate.clone(),
+            files.clone(),
+            job_settings.clone(),
+            disk.clone(),
+            Arc::clone(&clock),
+        )
+        .forgetting_in(Arc::clone(&sandbox));
         let jobs = JobService::new(store.clone(), gate.clone(), workspaces.clone(), Arc::clone(&clock));
         let worker_state = WorkerState::default();
         let config = WorkerConfig {
@@ -99,6 +113,11 @@ impl Parts {
             boot: WorkspaceId::new().short(),
             capacity: settings.server.workers.get(),
             run_root: data_dir.join("run"),
+            run_disk: Some(DiskWatch::new(
+                settings.sandbox.disk.limit(),
+                data_dir.clone(),
+                settings.storage.reserve.bytes(),
+            )),
             lease: settings.jobs.lease,
             retry: RetryPolicy {
                 max_retries: settings.jobs.max_retries,
@@ -107,18 +126,34 @@ impl Parts {
             },
             shutdown_grace: settings.jobs.shutdown_grace,
         };
-        let worker = Worker::new(
+        let retention = Retention::new(
+            store.clone(),
+            gate.clone(),
+            files.clone(),
+            Arc::clone(&sandbox),
+            retention_rules(settings),
+            Arc::clone(&clock),
+        );
+        let gauges = JobsGauges::new(store.clone(), disk.clone(), Arc::clone(&clock));
+        let worker = Worker::new(WorkerParts {
             store,
+            gate: gate.clone(),
             files,
             sandbox,
-            gateway,
-            job_settings.clone(),
+            gateway: gateway.clone(),
+            settings: job_settings.clone(),
+            disk: disk.clone(),
+            redactor,
             clock,
             config,
-            worker_state.clone(),
-        );
+            state: worker_state.clone(),
+        });
         let parts = Self {
             gate,
+            retention,
+            gauges,
+            gateway,
+            disk,
             database,
             docker,
             docker_sandbox,
@@ -131,15 +166,30 @@ impl Parts {
     }
 
     /// Returns the HTTP side, to be served on `listen`.
-    pub(super) fn app(&self, settings: &Settings, listen: SocketAddr) -> App {
+    pub(super) fn app(&self, settings: &Settings, listen: SocketAddr, scrape: Scrape) -> App {
         let server = &settings.server;
         // Behind TLS the pages of this server have an https origin, which must then be configured.
-        let secure_cookies = server.cors_origins.0.iter().any(|origin| origin.starts_with("https://"));
+        let secure_cookies = settings
+            .http
+            .secure_cookies
+            .unwrap_or_else(|| server.cors_origins.0.iter().any(|origin| origin.starts_with("https://")));
+        let store = self.database.store();
+        let probes = ServerProbes {
+            store: store.clone(),
+            disk: self.disk.clone(),
+            worker: self.worker_state.clone(),
+            gateway: self.gateway.clone(),
+            gauges: self.gauges.clone(),
+            scrape,
+        };
         App {
             gate: self.gate.clone(),
             jobs: self.jobs.clone(),
             workspaces: self.workspaces.clone(),
             settings: self.settings.clone(),
+            spending: SpendingService::new(store, self.gate.clone()),
+            retention: self.retention.clone(),
+            probes: Arc::new(probes),
             engine: Some(self.docker.clone()),
             worker: self.worker_state.clone(),
             config: HttpConfig {
@@ -147,6 +197,14 @@ impl Parts {
                 allowed_hosts: server.allowed_hosts.0.clone(),
                 cors_origins: server.cors_origins.0.clone(),
                 secure_cookies,
+                trusted_proxies: settings.http.trusted_proxies.0.clone(),
+                max_streams_per_caller: settings.http.max_streams_per_caller.get(),
+                metrics: match settings.telemetry.metrics {
+                    MetricsAccess::Local => claw_server::MetricsAccess::Local,
+                    MetricsAccess::On => claw_server::MetricsAccess::Everyone,
+                    MetricsAccess::Admin => claw_server::MetricsAccess::Administrators,
+                    MetricsAccess::Off => claw_server::MetricsAccess::Nobody,
+                },
                 sandbox_image: settings.sandbox.image.clone(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
             },
@@ -158,8 +216,11 @@ impl Parts {
         if let Some(sandbox) = &self.docker_sandbox {
             sandbox.settle().await;
         }
-        let Self { database, gate, jobs, workspaces, settings, .. } = self;
-        drop((gate, jobs, workspaces, settings));
+        self.gateway.settled().await;
+        // The last thing that is written: how the deeds of the last requests went.
+        self.gate.audit().flush().await;
+        let Self { database, gate, gateway, retention, gauges, jobs, workspaces, settings, .. } = self;
+        drop((gate, gateway, retention, gauges, jobs, workspaces, settings));
         database.close().await;
     }
 }
@@ -220,6 +281,12 @@ fn instance(data_dir: &Path) -> Result<String, CliError> {
     }
 }
 
+/// Returns what must not show in logs and results.
+fn secrets(settings: &Settings) -> Vec<Secret> {
+    let ModelSettings { api_key, auth_token, oauth_token, .. } = &settings.model;
+    [&settings.server.api_token, api_key, auth_token, oauth_token].into_iter().flatten().cloned().collect()
+}
+
 /// The most explicit one wins: whoever sets a key for this server means it to be used.
 fn credential(model: &ModelSettings) -> CredentialSource {
     if let Some(key) = &model.api_key {
@@ -244,6 +311,8 @@ fn sandbox(
         ExecutionBackend::Docker => {
             let mut config = DockerSandboxConfig::new(instance);
             config.image = settings.sandbox.image.clone();
+            config.warm.count = settings.sandbox.warm.0;
+            config.warm.memory_bytes = settings.sandbox.warm_memory.0;
             config.host_paths = settings
                 .server
                 .host_data_dir
@@ -266,6 +335,19 @@ fn sandbox(
     }
 }
 
+fn retention_rules(settings: &Settings) -> RetentionRules {
+    let retention = &settings.retention;
+    RetentionRules {
+        jobs_days: retention.jobs_days.limit(),
+        jobs_count: retention.jobs_count.limit(),
+        logs_days: retention.logs_days.limit(),
+        events_days: retention.events_days.limit(),
+        audit_days: retention.audit_days.limit(),
+        timeline_days: retention.timeline_days.limit(),
+        store_bytes: retention.store_size.limit(),
+    }
+}
+
 fn defaults(settings: &Settings, backend: SandboxKind) -> SettingsDefaults {
     SettingsDefaults {
         backend,
@@ -278,6 +360,8 @@ fn defaults(settings: &Settings, backend: SandboxKind) -> SettingsDefaults {
         network: settings.sandbox.network,
         timeout: settings.jobs.default_timeout,
         max_budget_usd: settings.jobs.default_max_budget.map(|dollars| dollars.0),
+        budget_ceiling: settings.jobs.max_budget.and_then(|most| Usd::from_dollars(most.0)),
+        max_cost_per_day: settings.jobs.max_cost_per_day.and_then(|most| Usd::from_dollars(most.0)),
         has_model_credential: match credential(&settings.model) {
             CredentialSource::LoginFile(path) => path.exists(),
             CredentialSource::Missing => false,
