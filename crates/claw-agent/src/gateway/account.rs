@@ -168,3 +168,71 @@ impl Drop for Place {
         self.account.released.notify_waiters();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::pending,
+        sync::atomic::{AtomicU64, Ordering},
+    };
+
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::gateway::Allowance;
+
+    /// Has so much left, in billionths of a dollar.
+    #[derive(Debug)]
+    struct Left(AtomicU64);
+
+    #[async_trait]
+    impl Meter for Left {
+        async fn allowance(&self) -> Result<Allowance, MeterError> {
+            let left = Usd::from_nanos(self.0.load(Ordering::Relaxed));
+            Ok(Allowance { left: Some(left), limit: "the limit".to_owned() })
+        }
+
+        async fn charge(&self, used: ModelUse) -> Result<(), MeterError> {
+            self.0.fetch_sub(used.cost.nanos(), Ordering::Relaxed);
+            Ok(())
+        }
+    }
+
+    fn account(left: u64) -> Arc<Account> {
+        Account::new(Arc::new(Left(AtomicU64::new(left))))
+    }
+
+    fn worst(nanos: u64) -> Worst {
+        Worst { input: Usd::from_nanos(nanos), output: Usd::ZERO }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_turn_waits_for_others_and_not_for_ever() {
+        let account = account(10);
+        let first = account.admit(worst(8), pending()).await.expect("alone");
+
+        let second = account.admit(worst(8), pending()).await;
+        let third = account.admit(worst(8), std::future::ready(())).await;
+        drop(first);
+        let fourth = account.admit(worst(8), pending()).await;
+
+        assert_eq!(second.err(), Some(Refused::Busy));
+        assert_eq!(third.err(), Some(Refused::GivenUp));
+        assert!(fourth.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_charged_of_a_turn_makes_room_for_others() {
+        let account = account(10);
+        let mut first = account.admit(worst(8), pending()).await.expect("alone");
+
+        let waiting = account.admit(worst(8), pending());
+        let narrowing = async {
+            tokio::task::yield_now().await;
+            first.narrow(Usd::from_nanos(2));
+        };
+        let (second, ()) = tokio::join!(waiting, narrowing);
+
+        assert!(second.is_ok());
+    }
+}

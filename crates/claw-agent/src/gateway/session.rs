@@ -53,6 +53,8 @@ const MAX_BODIES_BYTES: usize = 128 * 1024 * 1024;
 pub(super) struct SessionState {
     /// One permit for each byte of a body that may still be taken in.
     bodies: Arc<Semaphore>,
+    /// One permit for each request under way, which may outlive its connection.
+    turns: Arc<Semaphore>,
     // A std mutex: held for a few instructions, never across an await.
     report: Mutex<GatewayReport>,
     /// What the run's turns cost.
@@ -66,9 +68,10 @@ pub(super) struct SessionState {
 }
 
 impl SessionState {
-    fn new(meter: Arc<dyn Meter>) -> Self {
+    fn new(meter: Arc<dyn Meter>, max_turns: usize) -> Self {
         Self {
             bodies: Arc::new(Semaphore::new(MAX_BODIES_BYTES)),
+            turns: Arc::new(Semaphore::new(max_turns)),
             report: Mutex::default(),
             account: Account::new(meter),
             stop: CancellationToken::new(),
@@ -101,6 +104,12 @@ impl SessionState {
         self.exhausted.cancel();
     }
 
+    /// Waits until fewer requests are under way than the run may have at once.
+    pub(super) async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        // The semaphore is never closed.
+        self.turns.clone().acquire_owned().await.ok()
+    }
+
     pub(super) fn count_request(&self) {
         self.with(|report| report.requests += 1);
     }
@@ -117,7 +126,7 @@ impl SessionState {
 impl GatewaySession {
     pub(super) fn open(shared: Arc<Shared>, socket: &Path, meter: Arc<dyn Meter>) -> io::Result<Self> {
         let listener = bind(socket)?;
-        let state = Arc::new(SessionState::new(meter));
+        let state = Arc::new(SessionState::new(meter, shared.config.max_connections));
         let accepting = accept(listener, shared, state.clone());
         state.spawn(state.stop().run_until_cancelled_owned(accepting));
         Ok(Self { socket: socket.to_owned(), state })

@@ -49,8 +49,11 @@ pub(super) struct Reading {
 impl Tap {
     /// Reads the next bytes.
     pub(super) fn push(&mut self, bytes: &[u8]) {
+        let mut bytes = bytes;
         if matches!(self.form, Form::Unknown) {
-            match bytes.iter().find(|byte| !byte.is_ascii_whitespace()) {
+            // Space before everything means nothing in either form.
+            bytes = bytes.trim_ascii_start();
+            match bytes.first() {
                 None => return,
                 Some(b'{') => self.form = Form::Document(Vec::new()),
                 Some(_) => self.form = Form::Events(EventSplitter::default()),

@@ -69,9 +69,13 @@ enum Exchange {
 
 /// Asks the model API and returns the beginning of its answer.
 pub(super) async fn ask(shared: &Arc<Shared>, session: &Arc<SessionState>, question: Question) -> Answered {
+    let under_way = session.turn().await;
     let (answer, begins) = oneshot::channel();
     let turn = Turn { shared: shared.clone(), session: session.clone(), question, answer };
-    session.spawn(turn.run());
+    session.spawn(async move {
+        turn.run().await;
+        drop(under_way);
+    });
     begins.await.unwrap_or_else(|_| Err(closed()))
 }
 

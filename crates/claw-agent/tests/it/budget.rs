@@ -287,7 +287,21 @@ async fn what_is_charged_is_what_the_cli_itself_reckons() {
         "cache_creation": {"ephemeral_1h_input_tokens": 1_000, "ephemeral_5m_input_tokens": 2_456},
         "server_tool_use": {"web_search_requests": 0},
     });
-    for model in ["opus", "sonnet", "haiku", "claude-opus-4-1", "claude-sonnet-4-5"] {
+    let with = |more: Value| {
+        let mut usage = usage.clone();
+        usage.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        usage
+    };
+    for (model, usage) in [
+        ("opus", usage.clone()),
+        ("sonnet", usage.clone()),
+        ("haiku", with(json!({"cache_read_input_tokens": 200_000}))),
+        (
+            "claude-opus-4-1",
+            with(json!({"server_tool_use": {"web_search_requests": 3}, "inference_geo": "us"})),
+        ),
+        ("claude-opus-5-5", with(json!({"speed": "fast"}))),
+    ] {
         let before = budget.spent();
         let mut request = lab.request(script(json!([
             {"tool": "Bash", "input": {"command": "true"}, "usage": usage}, {"text": "done", "usage": usage}
@@ -302,4 +316,31 @@ async fn what_is_charged_is_what_the_cli_itself_reckons() {
         assert_eq!(Some(charged), report.usage.cost_usd.and_then(Usd::from_dollars), "{model}");
         assert_eq!(report.traffic.spent, charged);
     }
+}
+
+#[tokio::test]
+async fn r7_sub_agents_spend_from_the_same_budget() {
+    let lab = Lab::start().await;
+    let budget = Arc::new(Budget::of(0.002));
+    let helper = |name: usize| {
+        let steps: Vec<Value> = (0..4)
+            .map(|_| json!({"tool": "Bash", "input": {"command": "true"}}))
+            .chain([json!({"text": "x"})])
+            .collect();
+        json!({"tool": "Task", "input": {"description": format!("part {name}"),
+            "prompt": script(json!(steps)), "subagent_type": "general-purpose"}})
+    };
+    let mut request =
+        lab.request(script(json!([{"tools": (0..4).map(helper).collect::<Vec<_>>()}, {"text": "done"}])));
+    request.meter = budget.clone();
+
+    let report = lab.run(request).await;
+
+    assert_eq!(failed(&report).0, FailureKind::Budget);
+    assert!(budget.spent() >= dollars(0.002), "all of it may be used: {}", budget.spent());
+    assert!(budget.spent() <= dollars(0.003), "one turn past it at most: {}", budget.spent());
+    let of_a_helper = |seen: &claw_testkit::fake_api::RecordedRequest| {
+        !seen.body["messages"].to_string().contains("part 0")
+    };
+    assert!(lab.api.message_requests().iter().any(of_a_helper), "sub-agents were at work");
 }
