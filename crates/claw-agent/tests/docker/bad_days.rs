@@ -104,8 +104,8 @@ fn resident_bytes() -> u64 {
 async fn t27_processes_that_nobody_waits_for_do_not_use_up_the_limit() {
     let lab = Lab::new().await;
     // Each leaves a child behind that ends after its parent: without an init process all would stay as zombies.
-    let script =
-        "for round in $(seq 300); do (true & ) ; done; sleep 0.3; ps -eo stat | grep -c Z; echo ended";
+    let script = "for round in $(seq 300); do (true & ) ; done
+        while ps -eo stat | grep -q Z; do :; done; ps -eo stat | grep -c Z; echo ended";
 
     let said = lab
         .run(SandboxSpec {
