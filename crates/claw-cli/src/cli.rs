@@ -105,6 +105,12 @@ commands! {
     Key(key);
     /// People's accounts
     User(user);
+    /// Show what jobs cost
+    Costs(costs);
+    /// Show who did what and what was refused, and check that the record is whole
+    Audit(audit);
+    /// Remove what is old
+    Gc(gc);
     /// Check this machine and the server, and say how to mend what is wrong
     Doctor(doctor);
     /// Print a script that completes commands in a shell

@@ -32,6 +32,10 @@ pub use answer::Answer;
 pub use api::jobs::JobPage;
 pub use api::{
     auth::{KeyMeta, NewKey, SetupStatus, UpdateKey, VerifiedKey},
+    house::{
+        AuditEntry, AuditPage, AuditQuery, AuditVerification, ModelLogin, Removals, Removed, Session,
+        SessionList, Spending, SpendingQuery, SpendingRow,
+    },
     jobs::{
         Cancelled, Job, JobLog, JobQuery, JobResult, JobSort, JobUpdate, LogEvent, LogFollower, SubmitJob,
         Submitted,

@@ -2,10 +2,15 @@
 
 use clap::{Args, Subcommand};
 use claw_client::{Client, KeyMeta, UpdateKey};
-use claw_core::Scope;
+use claw_core::{Scope, Usd};
 
 use crate::{
-    context::Context, error::CliError, ids, output::Output, render::table::Table, untrusted::clean_line,
+    context::Context,
+    error::CliError,
+    ids,
+    output::Output,
+    render::{self, table::Table},
+    untrusted::clean_line,
 };
 
 /// The commands of `claw key`.
@@ -28,6 +33,9 @@ enum Action {
         /// What it is to the installation
         #[arg(long, value_parser = ["agent", "admin"], default_value = "agent")]
         role: String,
+        /// Most US dollars that its jobs may cost on one day (UTC)
+        #[arg(long, value_name = "USD", value_parser = dollars)]
+        max_usd_per_day: Option<f64>,
     },
     /// List keys
     List,
@@ -41,11 +49,14 @@ enum Action {
         /// Its id, label or the last digits of its id; `self` only lowers the scopes of the key in use
         key: String,
         /// A scope it holds from now on; can be repeated
-        #[arg(long = "scope", value_name = "SCOPE", value_parser = scope, required_unless_present = "label")]
+        #[arg(long = "scope", value_name = "SCOPE", value_parser = scope, required_unless_present_any = ["label", "max_usd_per_day"])]
         scopes: Vec<Scope>,
         /// Its new name
         #[arg(long)]
         label: Option<String>,
+        /// Most US dollars that its jobs may cost on one day (UTC), or `none`
+        #[arg(long, value_name = "USD", value_parser = cap)]
+        max_usd_per_day: Option<Cap>,
     },
     /// Revoke a key at once
     Revoke {
@@ -58,6 +69,19 @@ fn scope(text: &str) -> Result<Scope, String> {
     text.parse().map_err(|error: claw_core::UnknownScope| error.to_string())
 }
 
+/// A limit, or none.
+#[derive(Clone, Copy, Debug)]
+struct Cap(Option<f64>);
+
+fn cap(text: &str) -> Result<Cap, String> {
+    if text == "none" { Ok(Cap(None)) } else { dollars(text).map(|amount| Cap(Some(amount))) }
+}
+
+fn dollars(text: &str) -> Result<f64, String> {
+    let amount: f64 = text.parse().map_err(|_| "expected an amount such as 2.50".to_owned())?;
+    Usd::from_dollars(amount).map(|_| amount).ok_or_else(|| "expected an amount of 0 or more".to_owned())
+}
+
 fn names(scopes: &[Scope]) -> Vec<String> {
     scopes.iter().map(|scope| scope.as_str().to_owned()).collect()
 }
@@ -66,8 +90,9 @@ pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), C
     let client = context.client()?;
     let output = &context.output;
     match arguments.action {
-        Action::Create { scopes, label, role } => {
-            let created = client.create_key(label.as_deref(), &names(&scopes), Some(&role)).await?;
+        Action::Create { scopes, label, role, max_usd_per_day } => {
+            let names = names(&scopes);
+            let created = client.create_key(label.as_deref(), &names, Some(&role), max_usd_per_day).await?;
             output.answer(&created, |created| output.line(created.key.expose()))?;
             output.note(format!("key {} made; it is not shown again", clean_line(&created.meta.id, 64)));
             Ok(())
@@ -81,7 +106,9 @@ pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), C
             output.answer(&key, |key| print_key(output, key))
         }
         Action::Show { key: Some(text) } => show(&client, output, &text).await,
-        Action::Update { key, scopes, label } => update(&client, output, &key, &scopes, label).await,
+        Action::Update { key, scopes, label, max_usd_per_day } => {
+            update(&client, output, &key, &scopes, label, max_usd_per_day).await
+        }
         Action::Revoke { key } => {
             let keys = client.keys().await?;
             let id = &ids::key(&keys, &key)?.id;
@@ -109,18 +136,20 @@ async fn update(
     key: &str,
     scopes: &[Scope],
     label: Option<String>,
+    cap: Option<Cap>,
 ) -> Result<(), CliError> {
     let answer = if key == "self" {
-        if label.is_some() || scopes.is_empty() {
+        if label.is_some() || cap.is_some() || scopes.is_empty() {
             return Err(CliError::usage(
-                "`self` takes --scope alone: a key can lower its scopes, not rename itself",
+                "`self` takes --scope alone: a key can lower its scopes, and change nothing else of itself",
             ));
         }
         client.lower_own_scopes(&names(scopes)).await?
     } else {
         let keys = client.keys().await?;
         let id = &ids::key(&keys, key)?.id;
-        let changes = UpdateKey { scopes: (!scopes.is_empty()).then(|| names(scopes)), label };
+        let scopes = (!scopes.is_empty()).then(|| names(scopes));
+        let changes = UpdateKey { scopes, label, max_usd_per_day: cap.map(|Cap(amount)| amount) };
         client.update_key(id, &changes).await?
     };
     output.answer(&answer, |key| print_key(output, key))
@@ -151,8 +180,9 @@ fn print_key(output: &Output, key: &KeyMeta) -> std::io::Result<()> {
         ("scopes", clean_line(&key.scopes.join(" "), 2000)),
         ("created", clean_line(&key.created_at, 40)),
         ("last used", last_used(key)),
+        ("limit a day", key.max_usd_per_day.map_or_else(|| "none".to_owned(), render::cost)),
     ] {
-        output.line(format!("{name:<10} {value}"))?;
+        output.line(format!("{name:<11} {value}"))?;
     }
     Ok(())
 }

@@ -1,10 +1,13 @@
 //! The commands, one file each: its flags and what it does.
 
+pub(crate) mod audit;
 pub(crate) mod cancel;
 pub(crate) mod completions;
 pub(crate) mod config;
+pub(crate) mod costs;
 pub(crate) mod delete;
 pub(crate) mod doctor;
+pub(crate) mod gc;
 pub(crate) mod key;
 pub(crate) mod list;
 pub(crate) mod logs;

@@ -2,7 +2,13 @@
 
 use clap::{Args, Subcommand};
 
-use crate::{context::Context, error::CliError, prompt, render::table::Table, untrusted::clean_line};
+use crate::{
+    context::Context,
+    error::CliError,
+    prompt,
+    render::{self, table::Table},
+    untrusted::clean_line,
+};
 
 /// The commands of `claw user`.
 #[derive(Debug, Args)]
@@ -23,6 +29,19 @@ enum Action {
     },
     /// List accounts
     List,
+    /// Give a person another password, asked for or read from standard input; their sessions end
+    Passwd {
+        /// The name to log in with
+        username: String,
+    },
+    /// List a person's sessions
+    Sessions {
+        /// The name to log in with
+        username: String,
+        /// End this one, by its id from the list
+        #[arg(long, value_name = "ID")]
+        end: Option<String>,
+    },
     /// Delete an account; its sessions end
     Delete {
         /// The name to log in with
@@ -48,6 +67,32 @@ pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), C
                 let mut table = Table::new(["USERNAME", "ROLE"]);
                 for user in &users.items {
                     table.row([clean_line(&user.username, 100), clean_line(&user.role, 20)]);
+                }
+                table.print(output)
+            })
+        }
+        Action::Passwd { username } => {
+            let password = prompt::read_new_password()?;
+            let answer = client.reset_password(&username, &password).await?;
+            output.answer(&answer, |_| {
+                output.line(format!("{} has a new password", clean_line(&username, 100)))
+            })
+        }
+        Action::Sessions { username, end: Some(id) } => {
+            let answer = client.end_session(&username, &id).await?;
+            output.answer(&answer, |_| output.line(format!("{} ended", clean_line(&id, 100))))
+        }
+        Action::Sessions { username, end: None } => {
+            let sessions = client.sessions(&username).await?;
+            output.answer(&sessions, |sessions| {
+                let mut table = Table::new(["ID", "SIGNED IN", "ENDS", "FROM"]);
+                for session in &sessions.items {
+                    table.row([
+                        clean_line(&session.id, 64),
+                        render::time(session.created_at),
+                        render::time(session.expires_at),
+                        clean_line(session.client.as_deref().unwrap_or("-"), 60),
+                    ]);
                 }
                 table.print(output)
             })

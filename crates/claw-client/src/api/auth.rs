@@ -41,6 +41,8 @@ pub struct KeyMeta {
     pub created_at: String,
     /// When it was last used; empty if never.
     pub last_used_at: Option<String>,
+    /// Most US dollars that its jobs may cost on one day.
+    pub max_usd_per_day: Option<f64>,
 }
 
 /// A key that was just made: the only time it is shown.
@@ -76,6 +78,9 @@ pub struct UpdateKey {
     /// Its new name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
+    /// Most US dollars that its jobs may cost on one day from now on; `Some(None)` for no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_usd_per_day: Option<Option<f64>>,
 }
 
 fn secret<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Secret, D::Error> {
@@ -154,6 +159,7 @@ impl Client {
         label: Option<&str>,
         scopes: &[String],
         role: Option<&str>,
+        max_usd_per_day: Option<f64>,
     ) -> Result<Answer<NewKey>, ClientError> {
         #[derive(Serialize)]
         struct Body<'a> {
@@ -162,8 +168,10 @@ impl Client {
             scopes: &'a [String],
             #[serde(skip_serializing_if = "Option::is_none")]
             role: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            max_usd_per_day: Option<f64>,
         }
-        self.post(["api", "keys"]).body(&Body { label, scopes, role }).data().await
+        self.post(["api", "keys"]).body(&Body { label, scopes, role, max_usd_per_day }).data().await
     }
 
     /// Changes a key's scopes or name. The key itself stays the same.
