@@ -4,6 +4,11 @@
 //! the API reach other hosts, the credential is put in, and the answer is passed through as it comes. The agent behind
 //! the socket is hostile: it can use the model, and nothing else of what the credential could do.
 //!
+//! A request's way: `route` and `request` say whether it may pass, `account` waits until the run's budget has room for
+//! it (`admission` is the rule), `pause` until the API takes requests, `turn` asks, and `pump` passes the answer on
+//! while `tap` reads how much it used and `bill` charges that at the `prices`. What a request costs is charged however
+//! it ends, also when the agent goes away.
+//!
 //! ```no_run
 //! # async fn example(meter: std::sync::Arc<dyn claw_agent::gateway::Meter>) -> Result<(), Box<dyn std::error::Error>> {
 //! use claw_agent::gateway::{CredentialSource, Gateway, GatewayConfig};

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use async_trait::async_trait;
-use claw_core::{ModelUse, Usd};
+use claw_core::{Coded, ErrorCode, ModelUse, Usd};
 
 /// Counts the costs of one run and knows its limits.
 ///
@@ -46,5 +46,11 @@ impl MeterError {
     /// Returns an error with its reason, which the agent never sees.
     pub fn new(reason: impl Into<String>) -> Self {
         Self { reason: reason.into() }
+    }
+}
+
+impl Coded for MeterError {
+    fn code(&self) -> ErrorCode {
+        ErrorCode::Internal
     }
 }

@@ -190,7 +190,10 @@ impl Turn {
                 leave.answered();
                 return Exchange::Failed(redirected(status));
             }
-            let mut error = ErrorAnswer::read(response, ERROR_TIME).await;
+            let Some(mut error) = stop.run_until_cancelled(ErrorAnswer::read(response, ERROR_TIME)).await
+            else {
+                return Exchange::GivenUp;
+            };
             if let Some(pause) = wanted_pause(&error, shared.clock.now()) {
                 error.error.retry_after = Some(pause);
                 shared.pauses.pause(pause, reason(&error.error));

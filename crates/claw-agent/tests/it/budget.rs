@@ -165,6 +165,25 @@ async fn r7_an_answer_that_the_agent_leaves_is_charged_all_the_same() {
 }
 
 #[tokio::test]
+async fn r7_an_agent_that_leaves_every_answer_gets_no_further_than_any_other() {
+    let api = FakeApi::start().await;
+    let budget = Arc::new(Budget::of(0.003));
+    let setup = Setup::metered(&gateway(&api, key()), budget.clone()).await;
+    let steps = r#"FAKE:[{"text":"first last","chunk_delay":0.05}]"#;
+
+    for _ in 0..12 {
+        let answer = setup.post(&priced(steps, true)).await;
+        if answer.status().is_success() {
+            answer.bytes_stream().next().await.unwrap().unwrap();
+        }
+    }
+    setup.session.close().await;
+
+    assert!(budget.spent() >= dollars(0.003), "all of it may be used");
+    assert!(budget.spent() <= dollars(0.003).saturating_add(TURN), "{}", budget.spent());
+}
+
+#[tokio::test]
 async fn r9_what_was_under_way_when_a_run_ended_is_charged_as_far_as_it_came() {
     let api = FakeApi::start().await;
     let budget = Arc::new(Budget::unlimited());

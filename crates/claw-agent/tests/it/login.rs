@@ -255,3 +255,16 @@ async fn a_renewal_goes_on_when_nobody_waits_for_it_any_more() {
     assert!(waiting.is_err());
     wait_until("the login is renewed", PATIENCE, async || login.access() == "fake-access-1").await;
 }
+
+#[tokio::test]
+async fn an_outage_of_the_place_that_renews_logins_is_tried_again_once() {
+    let login = Login::with_seconds_left(1_800).await;
+    let gateway = login.gateway();
+    login.api.fail_renewals(503, 1);
+
+    let answer = ask(&gateway).await;
+    gateway.settled().await;
+
+    assert!(answer.status().is_success());
+    assert_eq!((login.api.renewals(), gateway.login().await.status), ((1, 1), LoginStatus::Valid));
+}

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use claw_core::Secret;
+use claw_core::{Coded, ErrorCode, Secret};
 use reqwest::{StatusCode, Url};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -73,6 +73,12 @@ pub enum RefreshError {
         /// Why.
         reason: String,
     },
+}
+
+impl Coded for RefreshError {
+    fn code(&self) -> ErrorCode {
+        ErrorCode::InvalidRequest
+    }
 }
 
 impl RefreshError {
