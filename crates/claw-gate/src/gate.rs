@@ -23,6 +23,7 @@ use crate::{
     limit::Limits,
     password::Passwords,
     people::UserRecord,
+    recent::RecentKeys,
     records::Records,
     setup_token::SetupToken,
     standing::Standing,
@@ -70,6 +71,7 @@ pub(crate) struct Inner {
     pub(crate) passwords: Passwords,
     pub(crate) limits: Limits,
     pub(crate) last_used: LastUsed,
+    pub(crate) recent_keys: RecentKeys,
     /// Makes changes to who is an administrator one at a time, so that two of them cannot each leave the other as
     /// the last way in. Holds inside one server only.
     pub(crate) ways_in: tokio::sync::Mutex<()>,
@@ -94,6 +96,7 @@ impl Gate {
             passwords: Passwords::new(),
             limits: Limits::new(&clock),
             last_used: LastUsed::default(),
+            recent_keys: RecentKeys::default(),
             ways_in: tokio::sync::Mutex::new(()),
             changes: watch::Sender::new(0),
             clock,

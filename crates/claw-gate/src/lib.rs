@@ -43,6 +43,7 @@ mod keys;
 mod limit;
 mod password;
 mod people;
+mod recent;
 mod records;
 mod session_list;
 mod sessions;

@@ -1,6 +1,9 @@
 //! What the gate stores, typed: a thin layer over [`Documents`].
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use claw_store::{DocumentFilter, Documents, NewDocument, Precondition, StoreError};
 use serde::{Serialize, de::DeserializeOwned};
@@ -34,11 +37,26 @@ pub(crate) struct Stored<R> {
 #[derive(Clone)]
 pub(crate) struct Records {
     documents: Arc<dyn Documents>,
+    writes: Arc<AtomicU64>,
+}
+
+/// Counts a write when it is over, also if whoever waited for it went away.
+struct Write<'a>(&'a AtomicU64);
+
+impl Drop for Write<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::Release);
+    }
 }
 
 impl Records {
     pub(crate) fn new(documents: Arc<dyn Documents>) -> Self {
-        Self { documents }
+        Self { documents, writes: Arc::default() }
+    }
+
+    /// Returns how many writes there were. What was read when there were fewer may be out of date.
+    pub(crate) fn writes(&self) -> u64 {
+        self.writes.load(Ordering::Acquire)
     }
 
     pub(crate) async fn get<R: Record>(&self, id: &str) -> Result<Option<Stored<R>>, StoreError> {
@@ -93,16 +111,19 @@ impl Records {
             owner: record.owner(),
             value,
         };
+        let _counted = Write(&self.writes);
         self.documents.put(document, precondition).await
     }
 
     /// Deletes the record and tells whether it existed.
     pub(crate) async fn delete<R: Record>(&self, id: &str) -> Result<bool, StoreError> {
+        let _counted = Write(&self.writes);
         self.documents.delete(R::KIND, id, Precondition::None).await
     }
 
     /// Deletes the record if it is still in this version.
     pub(crate) async fn delete_version<R: Record>(&self, id: &str, version: u64) -> Result<bool, StoreError> {
+        let _counted = Write(&self.writes);
         self.documents.delete(R::KIND, id, Precondition::Version(version)).await
     }
 

