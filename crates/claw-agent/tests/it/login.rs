@@ -3,13 +3,13 @@
 use std::{
     os::unix::fs::{MetadataExt, PermissionsExt, symlink},
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use claw_agent::gateway::{CredentialSource, Gateway, LoginStatus};
 use claw_core::{Clock, SystemClock};
 use claw_testkit::{FakeApi, TempDir, wait_until};
 use futures_util::future::join_all;
+use rustix::fs::{FlockOperation, flock};
 use serde_json::{Value, json};
 
 use crate::{
@@ -59,6 +59,19 @@ impl Login {
         serde_json::from_slice(&std::fs::read(&self.path).unwrap()).unwrap()
     }
 
+    /// Waits until a renewal has begun, which locks the folder.
+    async fn is_being_renewed(&self) {
+        let folder = std::fs::File::open(self.folder.path()).unwrap();
+        wait_until("the login is being renewed", PATIENCE, async || {
+            let free = flock(&folder, FlockOperation::NonBlockingLockExclusive).is_ok();
+            if free {
+                flock(&folder, FlockOperation::Unlock).unwrap();
+            }
+            !free
+        })
+        .await;
+    }
+
     fn access(&self) -> String {
         self.read()["claudeAiOauth"]["accessToken"].as_str().unwrap().to_owned()
     }
@@ -90,7 +103,7 @@ async fn r21_a_renewal_by_another_process_is_waited_for_and_taken() {
     std::fs::create_dir(&lock).unwrap();
 
     let elsewhere = async {
-        tokio::task::yield_now().await;
+        login.is_being_renewed().await;
         login.api.replace_login("by-the-cli", "refresh-cli");
         login.write("by-the-cli", "refresh-cli", 9_000);
         std::fs::remove_dir(&lock).unwrap();
@@ -248,11 +261,15 @@ async fn a_renewal_goes_on_when_nobody_waits_for_it_any_more() {
     std::fs::create_dir(&lock).unwrap();
 
     let asked = message("hi", false);
-    let waiting = tokio::time::timeout(Duration::from_millis(50), setup.post(&asked)).await;
+    let mut waiting = Box::pin(setup.post(&asked));
+    tokio::select! {
+        _ = &mut waiting => panic!("it is held up"),
+        () = login.is_being_renewed() => {}
+    }
+    drop(waiting);
     setup.session.close().await;
     std::fs::remove_dir(&lock).unwrap();
 
-    assert!(waiting.is_err());
     wait_until("the login is renewed", PATIENCE, async || login.access() == "fake-access-1").await;
 }
 
