@@ -240,7 +240,9 @@ async fn supervise(
         // Processes that outlived the agent hold its output open.
         Ok(Cause::Exited(_)) => (Duration::ZERO, DRAIN_AFTER_EXIT),
         Ok(Cause::TimedOut) => (TIMEOUT_GRACE, DRAIN_AFTER_STOP),
-        Ok(Cause::Cancelled | Cause::Hopeless | Cause::Excess(_)) | Err(_) => (CANCEL_GRACE, DRAIN_AFTER_STOP),
+        Ok(Cause::Cancelled | Cause::Hopeless | Cause::Excess(_)) | Err(_) => {
+            (CANCEL_GRACE, DRAIN_AFTER_STOP)
+        }
     };
     {
         let mut stop = pin!(run.stop(grace));
