@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn long_text_is_cut_between_characters_and_marked() {
+    fn r11_long_text_is_cut_between_characters_and_marked() {
         assert_eq!(one_line("ääää", 5), "ää…");
         assert_eq!(one_line("ääää", 8), "ääää");
     }

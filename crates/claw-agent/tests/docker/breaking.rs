@@ -124,7 +124,7 @@ async fn readiness_says_how_to_start_docker_and_how_to_get_the_image() {
 }
 
 #[tokio::test]
-async fn readiness_is_asked_once_for_many() {
+async fn s33_p5_readiness_is_asked_once_for_many() {
     let wire = Wire::to_the_engine();
     let docker = Docker::connect(wire.socket().to_str()).expect("an absolute path");
     let sandbox = DockerSandbox::new(docker, DockerSandboxConfig::new("test"));

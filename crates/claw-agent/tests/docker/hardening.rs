@@ -6,7 +6,7 @@ use claw_core::NetworkMode;
 use crate::lab::Lab;
 
 #[tokio::test]
-async fn no_capability_no_new_privilege_and_a_filter_on_system_calls() {
+async fn s5_no_capability_no_new_privilege_and_a_filter_on_system_calls() {
     let lab = Lab::new().await;
 
     let lines = lab
@@ -20,7 +20,7 @@ async fn no_capability_no_new_privilege_and_a_filter_on_system_calls() {
 }
 
 #[tokio::test]
-async fn only_the_working_copy_home_and_tmp_can_be_written() {
+async fn s5_only_the_working_copy_home_and_tmp_can_be_written() {
     let lab = Lab::new().await;
 
     let lines = lab
@@ -189,7 +189,7 @@ fn hostname(lines: &[String]) -> &str {
 }
 
 #[tokio::test]
-async fn what_goes_in_over_stdin_is_not_shown_to_who_inspects_the_container() {
+async fn s12_what_goes_in_over_stdin_is_not_shown_to_who_inspects_the_container() {
     let lab = Lab::new().await;
     let stdin = b"canary-3141592653".to_vec();
     let spec = SandboxSpec { stdin, ..lab.spec("cat; sleep 600") };

@@ -100,7 +100,7 @@ async fn a_second_start_of_one_attempt_is_refused_and_leaves_the_first_alone() {
 }
 
 #[tokio::test]
-async fn sweeping_removes_what_a_former_start_left_and_spares_live_jobs_and_strangers() {
+async fn r16_sweeping_removes_what_a_former_start_left_and_spares_live_jobs_and_strangers() {
     let (lab, stranger) = (Lab::new().await, Lab::new().await);
     let workspace = WorkspaceId::new();
     let live = lab.spec("until [ -e go ]; do sleep 0.02; done");

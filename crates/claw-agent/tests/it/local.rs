@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::lab::{Lab, completed, config, entries, failed, script};
 
 #[tokio::test]
-async fn nothing_that_the_repository_configures_is_run() {
+async fn t25_nothing_that_the_repository_configures_is_run() {
     let lab = Lab::start().await;
     let ran = lab.folder.join("ran");
     let hook = |event: &str| json!([{"matcher": "", "hooks": [{"type": "command", "command": format!("touch {}-{event}", ran.display())}]}]);

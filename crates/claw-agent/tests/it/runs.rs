@@ -31,7 +31,7 @@ async fn a_tool_call_writes_a_file_and_the_closing_text_is_the_result() {
 }
 
 #[tokio::test]
-async fn only_the_upstream_sees_the_real_key() {
+async fn s4_s12_only_the_upstream_sees_the_real_key() {
     let lab = Lab::start().await;
 
     let report = lab

@@ -45,7 +45,7 @@ async fn a_server_killed_during_a_job_runs_it_again_to_exactly_one_result() {
 }
 
 #[tokio::test]
-async fn an_orderly_stop_gives_a_running_job_back_without_counting_a_retry() {
+async fn r15_an_orderly_stop_gives_a_running_job_back_without_counting_a_retry() {
     let mut setting = Setting::docker_with(&[("CLAW_SHUTDOWN_GRACE_SECS", "1")]).await;
     let id = setting.submit(json!([bash("echo begun"), {"hold": "stop"}, {"text": "done"}]), &[]).await;
     running_with_output(&setting, &id).await;

@@ -4,6 +4,7 @@
 mod bad_days;
 mod docker_away;
 mod failures;
+mod local;
 mod main_job;
 mod set_up;
 mod setting;

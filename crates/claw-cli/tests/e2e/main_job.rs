@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::setting::{REAL_KEY, Setting, bash};
 
 #[tokio::test]
-async fn a_job_writes_a_file_in_the_sandbox_and_everything_is_there_after_a_restart() {
+async fn o1_a_job_writes_a_file_in_the_sandbox_and_everything_is_there_after_a_restart() {
     let mut setting = Setting::docker().await;
     let workspace = setting.workspace("site").await;
     let script = json!([
@@ -55,7 +55,7 @@ async fn everything(setting: &Setting, id: &str, workspace: &str) -> Everything 
 }
 
 #[tokio::test]
-async fn no_secret_can_be_read_inside_the_sandbox() {
+async fn s4_s12_no_secret_can_be_read_inside_the_sandbox() {
     let setting = Setting::docker().await;
     let look = "env; cat /proc/*/environ 2>/dev/null | tr '\\0' '\\n'; cat /proc/*/cmdline | tr '\\0' ' '; \
                 ls -laR /run/claw /home/claw; cat /run/claw/* 2>&1; mount; ls -la /workspace / /root /var/run 2>&1";
@@ -78,7 +78,7 @@ async fn no_secret_can_be_read_inside_the_sandbox() {
 }
 
 #[tokio::test]
-async fn the_sandbox_has_no_network_and_no_way_up() {
+async fn s46_the_sandbox_has_no_network_and_no_way_up() {
     let setting = Setting::docker().await;
     let look = "ls /sys/class/net; grep -E 'CapEff|NoNewPrivs|Seccomp:' /proc/self/status; id -u; \
                 touch /usr/x 2>&1; echo done";

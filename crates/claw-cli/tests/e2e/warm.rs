@@ -27,7 +27,7 @@ async fn sandboxes_of(setting: &Setting, id: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn jobs_take_the_sandbox_that_waits_and_another_one_comes_for_their_workspace() {
+async fn p8_jobs_take_the_sandbox_that_waits_and_another_one_comes_for_their_workspace() {
     let mut setting = setting().await;
     setting.workspace("site").await;
     made_ready(&setting, 1).await;

@@ -73,7 +73,7 @@ async fn waiting_quietly_prints_the_result_alone() {
 }
 
 #[tokio::test]
-async fn waiting_for_a_job_that_fails_exits_with_1_and_says_why() {
+async fn o4_waiting_for_a_job_that_fails_exits_with_1_and_says_why() {
     let server = Server::start().await;
 
     let ran = server.claw(&["submit", "--wait", FAILS]).await;

@@ -4,6 +4,7 @@
 //! too (its address, a key, prompts that succeed, fail or hang), so that they can be pointed at it.
 
 mod architecture;
+mod assurance;
 mod command_line;
 mod doctor;
 mod jobs;

@@ -221,7 +221,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn specs_with_hostile_fields_are_refused() {
+    fn s6_specs_with_hostile_fields_are_refused() {
         let spec = |change: fn(&mut JobSpec)| {
             let mut spec = JobSpec::new("do it", JobSource::Api);
             change(&mut spec);

@@ -230,7 +230,7 @@ async fn s20_only_administrators_manage_people() {
 }
 
 #[tokio::test]
-async fn nobody_deletes_themselves_or_someone_who_is_not_there() {
+async fn r25_nobody_deletes_themselves_or_someone_who_is_not_there() {
     let house = House::new().await;
     let (_, admin) = house.admin_key().await;
     let (_, ann) = house.person(&admin, "ann", Role::Admin).await;

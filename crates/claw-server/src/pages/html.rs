@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_text_can_leave_its_place() {
+    fn s43_no_text_can_leave_its_place() {
         assert_eq!(Escaped("<a b='c' d=\"e\">&").to_string(), "&lt;a b=&#39;c&#39; d=&quot;e&quot;&gt;&amp;");
         assert_eq!(Prose("a `<b>` c\n\nd").to_string(), "a <code>&lt;b&gt;</code> c<br><br>d");
     }

@@ -18,7 +18,7 @@ const PATHS: [&str; 8] = [
 ];
 
 #[tokio::test]
-async fn a_foreign_host_name_reaches_no_route() {
+async fn t14_a_foreign_host_name_reaches_no_route() {
     let lab = Lab::new().await;
     for path in PATHS {
         for host in ["evil.example", "evil.example:5179", "localhost.evil.example"] {
@@ -32,7 +32,7 @@ async fn a_foreign_host_name_reaches_no_route() {
 }
 
 #[tokio::test]
-async fn a_foreign_origin_reaches_no_route() {
+async fn t14_a_foreign_origin_reaches_no_route() {
     let lab = Lab::new().await;
     for path in PATHS {
         for origin in ["https://evil.example", "null", "http://localhost:3000"] {

@@ -57,7 +57,7 @@ async fn a_log_goes_on_after_the_last_line_seen() {
 }
 
 #[tokio::test]
-async fn a_page_of_a_log_tells_how_long_the_log_is() {
+async fn r22_a_page_of_a_log_tells_how_long_the_log_is() {
     let lab = Lab::new().await;
     let id = lab.job("x").await;
     lab.log(id, &["one", "two", "three"]).await;
@@ -97,7 +97,7 @@ async fn changes_of_jobs_arrive_in_order_with_what_clients_know() {
 }
 
 #[tokio::test]
-async fn a_client_that_reconnects_again_and_again_misses_nothing_and_sees_nothing_twice() {
+async fn p10_a_client_that_reconnects_again_and_again_misses_nothing_and_sees_nothing_twice() {
     let lab = Lab::new().await;
     let mut last = None;
     let mut seen = Vec::new();
@@ -150,7 +150,7 @@ async fn a_client_that_saw_only_the_greeting_misses_nothing_either() {
 }
 
 #[tokio::test]
-async fn an_agent_sees_changes_of_its_own_jobs_only() {
+async fn s21_an_agent_sees_changes_of_its_own_jobs_only() {
     let lab = Lab::new().await;
     let agent = lab.key(&[Scope::JobsRead, Scope::JobsWrite]).await;
     let mut events = lab.get("/api/v1/events/jobs").key(&agent).follow().await;

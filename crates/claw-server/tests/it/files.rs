@@ -45,7 +45,7 @@ async fn a_file_is_written_listed_read_and_deleted() {
 }
 
 #[tokio::test]
-async fn a_path_that_leaves_the_workspace_is_refused() {
+async fn s22_t22_a_path_that_leaves_the_workspace_is_refused() {
     let shelf = Shelf::new().await;
     for name in [
         "..",
@@ -69,7 +69,7 @@ async fn a_path_that_leaves_the_workspace_is_refused() {
 }
 
 #[tokio::test]
-async fn a_page_in_a_workspace_is_never_served_as_a_page() {
+async fn s42_a_page_in_a_workspace_is_never_served_as_a_page() {
     let shelf = Shelf::new().await;
     let page = "<script>fetch('/api/keys')</script>";
     for name in ["page.html", "page.HTM", "image.svg", "feed.xml", "code.js", "style.css"] {

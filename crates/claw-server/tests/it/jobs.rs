@@ -34,7 +34,7 @@ async fn a_submitted_job_can_be_read_back_with_every_field_clients_know() {
 }
 
 #[tokio::test]
-async fn what_this_version_does_not_offer_is_refused_by_name() {
+async fn s25_what_this_version_does_not_offer_is_refused_by_name() {
     let lab = Lab::new().await;
     for (field, value) in [
         ("skill_ids", json!(["x"])),
@@ -206,7 +206,7 @@ async fn cancel_answers_alike_for_waiting_and_running_jobs_and_tells_the_state()
 }
 
 #[tokio::test]
-async fn only_ended_jobs_can_be_deleted_and_then_they_are_gone() {
+async fn r25_only_ended_jobs_can_be_deleted_and_then_they_are_gone() {
     let lab = Lab::new().await;
     let waiting = lab.job("waits").await;
     lab.delete(&format!("/api/v1/jobs/{waiting}")).send().await.assert_error(409, "JOB_WRONG_STATE");
@@ -220,7 +220,7 @@ async fn only_ended_jobs_can_be_deleted_and_then_they_are_gone() {
 }
 
 #[tokio::test]
-async fn an_agent_sees_and_lists_only_its_own_jobs() {
+async fn s21_an_agent_sees_and_lists_only_its_own_jobs() {
     let lab = Lab::new().await;
     lab.job("the admin's").await;
     let agent = lab.key(&[Scope::JobsRead, Scope::JobsWrite]).await;

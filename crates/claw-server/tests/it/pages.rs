@@ -42,7 +42,7 @@ async fn the_reference_shows_every_operation() {
 }
 
 #[tokio::test]
-async fn pages_load_nothing_but_our_style() {
+async fn s43_pages_load_nothing_but_our_style() {
     let lab = Lab::new().await;
     for path in ["/", "/docs"] {
         let page = lab.get(path).send().await.text();

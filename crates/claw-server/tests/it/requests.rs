@@ -102,7 +102,7 @@ async fn an_id_that_is_none_is_refused() {
 }
 
 #[tokio::test]
-async fn what_there_is_not_answers_in_the_dialect_of_its_prefix() {
+async fn s32_what_there_is_not_answers_in_the_dialect_of_its_prefix() {
     let lab = Lab::new().await;
 
     lab.get("/api/v1/nothing").send().await.assert_error(404, "ROUTE_NOT_FOUND");

@@ -24,7 +24,7 @@ async fn settings_are_read_and_changed_together_or_one_by_one() {
 }
 
 #[tokio::test]
-async fn no_request_can_move_jobs_onto_the_host() {
+async fn s7_no_request_can_move_jobs_onto_the_host() {
     let lab = Lab::new().await;
 
     lab.put("/api/v1/config", json!({ "execution_backend": "local" }))

@@ -71,7 +71,7 @@ async fn an_engine_that_is_not_there_is_an_answer_too() {
 }
 
 #[tokio::test]
-async fn an_engine_that_says_nothing_does_not_hold_up_the_state() {
+async fn s33_p5_an_engine_that_says_nothing_does_not_hold_up_the_state() {
     let folder = tempfile::tempdir().expect("a folder");
     let socket = folder.path().join("docker.sock");
     // Accepted by the system, answered by nobody.

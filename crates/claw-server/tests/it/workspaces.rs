@@ -36,7 +36,7 @@ async fn a_workspace_is_made_with_every_field_clients_know() {
 }
 
 #[tokio::test]
-async fn what_this_version_does_not_offer_is_refused_by_name() {
+async fn s6_s26_what_this_version_does_not_offer_is_refused_by_name() {
     let lab = Lab::new().await;
     let workspace = lab.workspace("w").await;
     for (field, value) in [
@@ -81,7 +81,7 @@ async fn settings_that_cannot_be_are_refused() {
 }
 
 #[tokio::test]
-async fn a_change_replaces_some_fields_and_keeps_others() {
+async fn r24_a_change_replaces_some_fields_and_keeps_others() {
     let lab = Lab::new().await;
     let body =
         json!({ "name": "a", "description": "b", "claude_md": "c", "remote_url": "d", "memory_limit": "1g" });

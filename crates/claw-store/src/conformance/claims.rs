@@ -109,7 +109,7 @@ pub async fn a_cancelled_exclusive_job_makes_room_for_the_next(store: Store) {
 }
 
 /// An exclusive job that is to be tried later does not keep its workspace busy until then.
-pub async fn an_exclusive_job_that_backs_off_lets_others_pass(store: Store) {
+pub async fn p13_an_exclusive_job_that_backs_off_lets_others_pass(store: Store) {
     let workspace = WorkspaceId::new();
     let ids = submit_all(&store, ["first", "second"].map(|prompt| exclusive(prompt, workspace))).await;
     let first = claim(&store, 0).await.expect("due");

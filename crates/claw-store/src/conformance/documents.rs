@@ -91,7 +91,7 @@ pub async fn a_version_does_not_come_back_after_a_delete(store: Store) {
 }
 
 /// Lists are ordered by sort key, then id, and paged with the total.
-pub async fn pages_are_in_order_with_their_total(store: Store) {
+pub async fn p3_pages_are_in_order_with_their_total(store: Store) {
     for (id, sort_key) in [("a", "2"), ("b", "1"), ("c", "2"), ("d", "1"), ("e", "0")] {
         let document = NewDocument { sort_key: sort_key.into(), ..document(id, json!(id)) };
         store.documents.put(document, Precondition::None).await.expect("written");
@@ -123,7 +123,7 @@ pub async fn an_owner_narrows_the_list(store: Store) {
 }
 
 /// The same id in two kinds is two documents.
-pub async fn kinds_do_not_mix(store: Store) {
+pub async fn r26_kinds_do_not_mix(store: Store) {
     put(&store, "a", json!(1)).await;
     let other = NewDocument { kind: "other", ..document("a", json!(2)) };
     store.documents.put(other, Precondition::Absent).await.expect("another kind");

@@ -138,7 +138,7 @@ pub async fn a_finish_without_the_newest_lease_is_refused(store: Store) {
 }
 
 /// Waiting and running jobs are counted as they are, ended ones for ever.
-pub async fn counts_follow_every_step_and_outlive_deletion(store: Store) {
+pub async fn p4_counts_follow_every_step_and_outlive_deletion(store: Store) {
     submit_all(&store, (0..5).map(|n| request(&format!("job {n}")))).await;
     let done = claim(&store, 0).await.expect("due");
     finish(&store, &done, completed(), 1).await;

@@ -49,7 +49,7 @@ macro_rules! conformance_suite {
                 an_exclusive_workspace_runs_one_job_at_a_time,
                 claimers_that_race_never_run_two_exclusive_jobs_of_a_workspace,
                 a_cancelled_exclusive_job_makes_room_for_the_next,
-                an_exclusive_job_that_backs_off_lets_others_pass,
+                p13_an_exclusive_job_that_backs_off_lets_others_pass,
                 a_job_without_a_workspace_is_never_exclusive,
                 a_lapsed_lease_is_claimable_and_its_old_holder_refused,
                 a_renewed_lease_does_not_lapse,
@@ -69,7 +69,7 @@ macro_rules! conformance_suite {
                 a_cancel_that_races_a_finish_leaves_one_end,
                 a_finish_keeps_result_and_usage,
                 a_finish_without_the_newest_lease_is_refused,
-                counts_follow_every_step_and_outlive_deletion,
+                p4_counts_follow_every_step_and_outlive_deletion,
                 only_ended_jobs_are_deleted_and_nothing_of_them_stays,
                 unknown_jobs_are_told_apart,
             }
@@ -82,7 +82,7 @@ macro_rules! conformance_suite {
                 an_id_is_used_once,
             }
             lists {
-                every_filter_and_order_equals_a_naive_one,
+                p2_every_filter_and_order_equals_a_naive_one,
                 search_takes_every_character_for_itself,
                 an_empty_limit_returns_only_the_total,
             }
@@ -120,9 +120,9 @@ macro_rules! conformance_suite {
                 absent_means_absent,
                 a_delete_may_ask_for_a_version,
                 a_version_does_not_come_back_after_a_delete,
-                pages_are_in_order_with_their_total,
+                p3_pages_are_in_order_with_their_total,
                 an_owner_narrows_the_list,
-                kinds_do_not_mix,
+                r26_kinds_do_not_mix,
             }
             leases {
                 a_lease_has_one_holder,

@@ -53,7 +53,7 @@ async fn a_store_that_may_not_grow_refuses_writes_until_there_is_room() {
 
 /// The limit on file sizes makes the kernel refuse what a full disk would refuse, in the middle of a commit.
 #[tokio::test]
-async fn a_commit_that_fails_is_told_to_everyone_in_it() {
+async fn o7_a_commit_that_fails_is_told_to_everyone_in_it() {
     let folder = tempfile::tempdir().expect("a temporary folder");
 
     let output = child::command("full::the_child_commits_to_a_disk_that_refuses", folder.path())

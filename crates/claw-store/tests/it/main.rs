@@ -4,6 +4,7 @@ mod child;
 mod conformance;
 mod crash;
 mod crashes;
+mod disk;
 mod file;
 mod full;
 mod lists;

@@ -25,7 +25,7 @@ async fn claim(store: &Store, second: i64) -> Option<claw_core::Job> {
 }
 
 #[tokio::test]
-async fn a_store_of_version_1_opens_with_everything_in_it() {
+async fn o6_a_store_of_version_1_opens_with_everything_in_it() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("store.db");
     let connection = Connection::open(&path).expect("a database");

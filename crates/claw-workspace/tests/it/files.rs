@@ -8,7 +8,7 @@ use claw_workspace::{EntryKind, FileEntry, WorkspaceError};
 use crate::support::{House, git, path};
 
 #[tokio::test]
-async fn files_and_folders_are_listed_with_their_sizes() {
+async fn p6_files_and_folders_are_listed_with_their_sizes() {
     let house = House::new().await;
     let workspace = house.workspace(&[(".gitignore", ""), ("a/b/c.txt", "hello"), ("ü \n.txt", "")]).await;
 

@@ -119,7 +119,7 @@ async fn what_a_job_adds_changes_and_deletes_is_committed_with_its_id() {
 }
 
 #[tokio::test]
-async fn a_job_that_changes_nothing_makes_no_commit() {
+async fn r18_a_job_that_changes_nothing_makes_no_commit() {
     let house = House::new().await;
     let (workspace, copy) = house.job(&[("a", "x")]).await;
     let before = house.workspaces.head(workspace).await.expect("a head");

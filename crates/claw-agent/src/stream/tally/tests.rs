@@ -56,7 +56,7 @@ fn a_result_without_error_and_exit_code_zero_is_a_success() {
 }
 
 #[test]
-fn an_error_with_exit_code_zero_and_subtype_success_has_failed() {
+fn r8_an_error_with_exit_code_zero_and_subtype_success_has_failed() {
     let verdict =
         verdict(&[ends(json!({"is_error": true, "result": "API Error: 500 x", "api_error_status": 500}))]);
 
@@ -69,7 +69,7 @@ fn exit_code_zero_without_a_result_was_interrupted() {
 }
 
 #[test]
-fn a_good_result_with_a_bad_exit_code_has_failed() {
+fn r8_a_good_result_with_a_bad_exit_code_has_failed() {
     let exit = Some(Exit { code: 137, out_of_memory: true });
     let verdict = tally(&[ends(json!({"result": "done"}))]).verdict(exit, None, None);
 

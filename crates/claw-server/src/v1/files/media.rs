@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_browser_could_run_is_shown_as_plain_text() {
+    fn s42_what_a_browser_could_run_is_shown_as_plain_text() {
         for name in ["a.html", "a.HTM", "x/a.svg", "a.xml", "a.js", "a.css", "a.md"] {
             assert_eq!(inert_type_of(name), PLAIN_TEXT, "{name}");
         }
