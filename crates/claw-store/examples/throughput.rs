@@ -1,7 +1,9 @@
 //! Measures the SQLite engine: durable submits a second with 16 callers, the way from submit to claim, and how long
 //! the first page of a list takes, for each filter.
 //!
-//! `cargo run --release -p claw-store --example throughput -- [jobs] [folder]`
+//! `cargo run --release -p claw-store --example throughput -- [jobs] [folder] [plain]`
+//!
+//! With `plain` only submits are measured, of jobs of one owner without tags and workspaces.
 #![expect(clippy::disallowed_methods, reason = "a measurement needs the real time")]
 
 use std::{
@@ -30,6 +32,10 @@ async fn main() {
     let store = opened.store();
     let workspaces: Vec<_> = (0..20).map(|_| WorkspaceId::new()).collect();
 
+    if arguments.next().as_deref() == Some("plain") {
+        submit(&store, jobs, &workspaces[..0]).await;
+        return;
+    }
     submit(&store, jobs, &workspaces).await;
     end_most(&store, jobs / 2).await;
     lists(&store, &workspaces).await;
@@ -42,6 +48,15 @@ async fn main() {
 fn request(number: usize, workspaces: &[WorkspaceId]) -> SubmitRequest {
     let mut spec =
         JobSpec::new(format!("Please look at number {number} and mend the build"), SOURCES[number % 3]);
+    if workspaces.is_empty() {
+        return SubmitRequest {
+            id: JobId::new(),
+            owner: OWNERS[0].into(),
+            spec,
+            exclusive: false,
+            idempotency_key: None,
+        };
+    }
     spec.tags = vec![format!("tag-{}", number % 7)];
     spec.workspace_id = Some(workspaces[number % workspaces.len()]);
     spec.priority = Priority::from(u8::try_from(number % 10).unwrap_or(9));

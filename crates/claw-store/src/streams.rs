@@ -101,7 +101,8 @@ pub trait Streams: Send + Sync {
     /// Returns the sequence number of the newest record ever appended; 0 if there never was one.
     async fn last_seq(&self, stream: &StreamName) -> Result<u64, StoreError>;
 
-    /// Removes all records up to and with `up_to`. Sequence numbers go on as before.
+    /// Removes all records up to and with `up_to`, many of them in several steps, so that other writes have their turn.
+    /// Sequence numbers go on as before.
     async fn trim(&self, stream: &StreamName, up_to: u64) -> Result<(), StoreError>;
 
     /// Removes the oldest records as long as they were appended before `before`, at most `limit` of them, and returns

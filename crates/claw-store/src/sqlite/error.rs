@@ -13,6 +13,9 @@ impl From<rusqlite::Error> for StoreError {
             return Self::Full { reason };
         }
         let reason = match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+                format!("{error}: another program is using the store's file, end that one")
+            }
             Some(ErrorCode::SystemIoFailure) => format!("{error}: look after the disk of the data folder"),
             Some(ErrorCode::NotADatabase) => {
                 format!("{error}: move the file away, or restore a backup")

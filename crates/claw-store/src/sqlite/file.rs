@@ -2,7 +2,7 @@
 
 use std::{
     fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError},
-    io,
+    io::{self, Read},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     time::Duration,
@@ -27,6 +27,9 @@ const CHECKPOINT_PAGES: i64 = 8_000;
 
 /// Size in bytes to which the log shrinks after a checkpoint.
 const LOG_LIMIT_BYTES: i64 = 64 * 1024 * 1024;
+
+/// Bytes of a database file that tell its size.
+const HEADER_BYTES: usize = 100;
 
 /// Held while the file is open; other processes see it.
 pub(super) struct Lock {
@@ -78,6 +81,38 @@ fn open_private(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// Refuses a file that was cut off. SQLite would find out only when it needs what is missing.
+pub(super) fn check_length(path: &Path) -> Result<(), StoreError> {
+    let mut log_path = path.as_os_str().to_owned();
+    log_path.push("-wal");
+    if std::fs::metadata(log_path).is_ok_and(|log| log.len() > 0) {
+        // What is missing may be in the log: the last process was killed while it folded the log into the file.
+        return Ok(());
+    }
+    let length = std::fs::metadata(path).map_or(0, |file| file.len());
+    let mut header = [0; HEADER_BYTES];
+    let is_read = File::open(path).and_then(|mut file| file.read_exact(&mut header)).is_ok();
+    if !is_read || !header.starts_with(b"SQLite format 3\0") {
+        // New, or no database: SQLite itself says so.
+        return Ok(());
+    }
+    // Sections 1.3.2 and 1.3.8 of <https://sqlite.org/fileformat2.html>; a page size of 1 stands for 65,536.
+    let page_bytes = match u16::from_be_bytes([header[16], header[17]]) {
+        1 => 65_536,
+        bytes => u64::from(bytes),
+    };
+    let pages = u32::from_be_bytes([header[28], header[29], header[30], header[31]]);
+    let expected = page_bytes * u64::from(pages);
+    if length < expected {
+        let reason = format!(
+            "{}: the file is cut off, it has {length} bytes and had {expected}: restore a backup",
+            path.display()
+        );
+        return Err(StoreError::Unavailable { reason });
+    }
+    Ok(())
+}
+
 /// Opens the connection that writes.
 pub(super) fn connect_writer(path: &Path, options: &SqliteOptions) -> Result<Connection, StoreError> {
     let connect = || -> Result<Connection, StoreError> {
@@ -127,6 +162,7 @@ pub(super) fn about(path: &Path, error: StoreError) -> StoreError {
         StoreError::Unavailable { reason } => {
             StoreError::Unavailable { reason: format!("{}: {reason}", path.display()) }
         }
+        StoreError::Full { reason } => StoreError::Full { reason: format!("{}: {reason}", path.display()) },
         other => other,
     }
 }

@@ -59,10 +59,12 @@ impl SqliteStore {
     ///
     /// # Errors
     ///
-    /// [`StoreError::NewerSchema`] if a newer version wrote the file; [`StoreError::Unavailable`] if it cannot be
-    /// opened, is no store, or another process has it open.
+    /// [`StoreError::NewerSchema`] if a newer version wrote the file; [`StoreError::Full`] if there is no room to
+    /// create or update it; [`StoreError::Unavailable`] if it cannot be opened, is no store or damaged, or another
+    /// process has it open.
     pub fn open(path: &Path, options: SqliteOptions) -> Result<Self, StoreError> {
         let lock = file::prepare(path)?;
+        file::check_length(path)?;
         let mut connection = file::connect_writer(path, &options)?;
         migrations::run(&mut connection).map_err(|error| file::about(path, error))?;
         let connections =

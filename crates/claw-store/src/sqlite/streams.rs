@@ -70,13 +70,7 @@ impl Streams for Engine {
     }
 
     async fn trim(&self, stream: &StreamName, up_to: u64) -> Result<(), StoreError> {
-        let stream = stream.clone();
-        self.writer
-            .write(move |step| {
-                let Some((id, _)) = find(step.connection, &stream)? else { return Ok(()) };
-                remove_up_to(step.connection, id, to_sql(up_to))
-            })
-            .await
+        self.trim_in_steps(stream, Old::UpTo(to_sql(up_to)), u64::MAX).await.map(drop)
     }
 
     async fn trim_before(
@@ -85,8 +79,7 @@ impl Streams for Engine {
         before: Timestamp,
         limit: u64,
     ) -> Result<u64, StoreError> {
-        let stream = stream.clone();
-        self.writer.write(move |step| trim_oldest(step, &stream, Some(before), limit)).await
+        self.trim_in_steps(stream, Old::Before(nanoseconds(before)), limit).await
     }
 
     async fn append_chained(
@@ -122,6 +115,45 @@ impl Streams for Engine {
         self.readers.read(move |connection| list(connection, &prefix, after.as_deref(), limit)).await
     }
 }
+
+impl Engine {
+    /// Removes old records in steps, between which other writes have their turn, and returns how many went.
+    async fn trim_in_steps(&self, stream: &StreamName, old: Old, limit: u64) -> Result<u64, StoreError> {
+        let mut removed = 0;
+        while removed < limit {
+            let (stream, left) = (stream.clone(), limit - removed);
+            match self.writer.write(move |step| trim_oldest(step, &stream, old, left)).await? {
+                0 => break,
+                gone => removed += gone,
+            }
+        }
+        Ok(removed)
+    }
+}
+
+/// Which records of a stream are old.
+#[derive(Clone, Copy)]
+pub(super) enum Old {
+    All,
+    /// Those up to and with this number.
+    UpTo(i64),
+    /// Those from before this moment, in nanoseconds since 1970.
+    Before(i64),
+}
+
+impl Old {
+    fn holds(self, seq: i64, at: i64) -> bool {
+        match self {
+            Self::All => true,
+            Self::UpTo(last) => seq <= last,
+            Self::Before(moment) => at < moment,
+        }
+    }
+}
+
+/// Records and bytes that one step removes at the most (at least one record). Bounds how long other writes wait.
+const STEP_RECORDS: u64 = 2_000;
+const STEP_BYTES: i64 = 4 * 1024 * 1024;
 
 /// Appends inside a step and returns the last sequence number.
 pub(super) fn append<R: AsRef<[u8]>>(
@@ -204,26 +236,36 @@ fn remove_up_to(connection: &Connection, stream_id: i64, last: i64) -> Result<()
     Ok(())
 }
 
-/// Removes up to `limit` of the oldest records, as long as they are from before `before`, and returns how many.
+/// Removes the oldest records as long as they are old, at most `limit` of them and no more than one step may, and
+/// returns how many went.
 pub(super) fn trim_oldest(
     step: &mut Step<'_>,
     stream: &StreamName,
-    before: Option<Timestamp>,
+    old: Old,
     limit: u64,
 ) -> Result<u64, StoreError> {
     let connection = step.connection;
     let Some((id, _)) = find(connection, stream)? else { return Ok(0) };
-    let before = before.map_or(i64::MAX, nanoseconds);
-    let oldest: Vec<(i64, i64)> = connection
-        .prepare_cached("SELECT seq, at FROM records WHERE stream_id = ?1 ORDER BY seq LIMIT ?2")?
-        .query_map(params![id, to_sql(limit)], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<Result<_, _>>()?;
-    // Only from the beginning: a clock that jumped must not make holes.
-    let gone: Vec<i64> = oldest.iter().take_while(|(_, at)| *at < before).map(|(seq, _)| *seq).collect();
-    if let Some(last) = gone.last() {
-        remove_up_to(connection, id, *last)?;
+    let mut statement = connection.prepare_cached(
+        "SELECT seq, at, length(data) FROM records WHERE stream_id = ?1 ORDER BY seq LIMIT ?2",
+    )?;
+    let mut rows = statement.query(params![id, to_sql(limit.min(STEP_RECORDS))])?;
+    let (mut gone, mut last, mut bytes) = (0, None, 0);
+    while bytes < STEP_BYTES
+        && let Some(row) = rows.next()?
+    {
+        let (seq, at, length): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        // Only from the beginning: a clock that jumped must not make holes.
+        if !old.holds(seq, at) {
+            break;
+        }
+        (gone, last, bytes) = (gone + 1, Some(seq), bytes + length);
     }
-    Ok(gone.len() as u64)
+    drop(rows);
+    if let Some(last) = last {
+        remove_up_to(connection, id, last)?;
+    }
+    Ok(gone)
 }
 
 fn append_chained(

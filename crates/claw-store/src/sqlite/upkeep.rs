@@ -12,7 +12,9 @@ use crate::{StoreError, StoreSize, Upkeep};
 #[async_trait]
 impl Upkeep for Engine {
     async fn size(&self) -> Result<StoreSize, StoreError> {
-        self.readers.read(size).await
+        let size = self.readers.read(size).await?;
+        metrics::gauge!("claw_store_bytes").set((size.bytes + size.log_bytes) as f64);
+        Ok(size)
     }
 
     async fn give_back(&self, max_bytes: u64) -> Result<u64, StoreError> {

@@ -5,6 +5,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     thread::JoinHandle,
+    time::Instant,
 };
 
 use rusqlite::Connection;
@@ -251,6 +252,7 @@ fn commit(connection: &Connection, mut batch: Vec<Box<dyn Write>>, signals: &Loc
     if batch.is_empty() {
         return;
     }
+    let start = Instant::now();
     let lost = match run(connection, &mut batch) {
         Ok(topics) => {
             topics.into_iter().for_each(|topic| signals.publish(topic));
@@ -266,6 +268,8 @@ fn commit(connection: &Connection, mut batch: Vec<Box<dyn Write>>, signals: &Loc
             Some(Lost::from(error))
         }
     };
+    metrics::histogram!("claw_store_write_seconds").record(start.elapsed());
+    metrics::histogram!("claw_store_batch_writes").record(batch.len() as f64);
     fault::point("store.before_answers");
     for write in batch {
         write.answer(lost.as_ref());

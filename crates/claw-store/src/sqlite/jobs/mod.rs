@@ -131,9 +131,9 @@ impl Jobs for Engine {
             let log = log.clone();
             let step = move |step: &mut writer::Step<'_>| {
                 queue::require_ended(&row::require(step.connection, job)?)?;
-                streams::trim_oldest(step, &log, None, LOG_STEP)
+                streams::trim_oldest(step, &log, streams::Old::All, u64::MAX)
             };
-            if self.writer.write(step).await? < LOG_STEP {
+            if self.writer.write(step).await? == 0 {
                 break;
             }
         }
@@ -145,9 +145,6 @@ impl Jobs for Engine {
             .await
     }
 }
-
-/// Lines of a log that are deleted in one step.
-const LOG_STEP: u64 = 2_000;
 
 fn ended(connection: &Connection, rule: EndedRule, limit: u64) -> Result<Vec<JobId>, StoreError> {
     // Both parts of the rule name the jobs that ended first, so the longer list holds the shorter one.
