@@ -6,6 +6,7 @@ mod docker_away;
 mod failures;
 mod local;
 mod main_job;
+mod operations;
 mod set_up;
 mod setting;
 mod warm;
