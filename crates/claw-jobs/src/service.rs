@@ -84,7 +84,7 @@ impl JobService {
         };
         let submitted = self.gate.perform(actor, deed, submit).await?;
         if submitted.created {
-            tracing::info!(job.id = %submitted.job.id, owner = submitted.job.owner, "job submitted");
+            tracing::debug!(job.id = %submitted.job.id, owner = submitted.job.owner, "job submitted");
         }
         Ok(submitted)
     }
