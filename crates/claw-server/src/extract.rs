@@ -9,7 +9,7 @@ use axum::{
         FromRequest, FromRequestParts, RawPathParams, Request,
         rejection::{BytesRejection, FailedToBufferBody, JsonRejection},
     },
-    http::{HeaderMap, HeaderName, Method, header, request::Parts},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use claw_core::{Actor, ErrorCode, Origin, RepoPath, Secret, WorkspaceId};
@@ -38,8 +38,18 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Longest idempotency key.
 const MAX_IDEMPOTENCY_KEY: usize = 255;
 
-/// How long a body may take to arrive, so that a slow sender does not hold a connection for ever.
-const BODY_TIME: Duration = Duration::from_secs(60);
+/// How long a small body may take to arrive, so that a slow sender does not hold a connection for ever.
+pub(crate) const BODY_TIME: Duration = Duration::from_secs(60);
+
+/// Bytes a second at which a body must arrive on the whole, if its length is known. Below it, a large body has no more
+/// time than a small one.
+const MIN_BODY_RATE: u64 = 64 * 1024;
+
+/// Length of a body beyond which a sender's word buys no more time: what the largest route takes.
+const MAX_TIMED_BYTES: u64 = 40 << 20;
+
+/// Header by which scripts in pages tell that no plain form of another site sent their request.
+const REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
 
 /// Longest part of a parser's own words that is passed on.
 const MAX_DETAIL_CHARS: usize = 300;
@@ -51,6 +61,8 @@ pub(crate) struct Connection {
     pub(crate) client: IpAddr,
     /// Cancelled when the server stops.
     pub(crate) stop: CancellationToken,
+    /// How long a small body may take.
+    pub(crate) body_time: Duration,
 }
 
 impl Connection {
@@ -59,6 +71,7 @@ impl Connection {
             // Only in-process callers have no connection; they share one address.
             client: Ipv4Addr::UNSPECIFIED.into(),
             stop: CancellationToken::new(),
+            body_time: BODY_TIME,
         })
     }
 }
@@ -116,23 +129,41 @@ impl FromRequestParts<Server> for Caller {
         if matches!(credential, Credential::Session(_)) {
             check_same_origin(parts)?;
         }
+        parts.extensions.insert(Known);
         Ok(Self { actor, credential, client })
     }
 }
 
-/// Browsers add cookies to requests that other pages caused, so a change needs a page of ours behind it.
+/// Browsers add cookies to requests that other pages caused, so a change needs a page of ours behind it, or what no page
+/// of another site can send without having asked first, which it is refused: another method than POST, a body of JSON, a
+/// header of one's own. The latter is how programs change things that were given somebody's cookie.
 fn check_same_origin(parts: &Parts) -> ApiResult<()> {
-    let changes = !matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS);
     match parts.extensions.get() {
         Some(Provenance::SameOrigin | Provenance::Configured(_)) => Ok(()),
-        Some(Provenance::Unstated) | None if !changes => Ok(()),
+        Some(Provenance::Unstated) | None if parts.method != Method::POST || is_no_form(&parts.headers) => {
+            Ok(())
+        }
         Some(Provenance::Unstated) | None => {
             let message = "a change with a session cookie needs an `Origin` or `Sec-Fetch-Site` header that names this \
-                           server: programs use an API key";
+                           server, a body of type `application/json`, or a header `X-Requested-With`";
             Err(ApiError::new(ErrorCode::OriginNotAllowed, message))
         }
     }
 }
+
+/// Tells whether a request cannot come from a plain form: browsers ask before they let another site's page send it.
+fn is_no_form(headers: &HeaderMap) -> bool {
+    let json = b"application/json";
+    let is_json = |value: &HeaderValue| {
+        let essence = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
+        essence.trim_ascii().eq_ignore_ascii_case(json)
+    };
+    headers.contains_key(REQUESTED_WITH) || headers.get(header::CONTENT_TYPE).is_some_and(is_json)
+}
+
+/// Marks requests that came with a valid credential.
+#[derive(Clone)]
+struct Known;
 
 /// A public request, once set-up is done.
 pub(crate) struct AfterSetup;
@@ -203,14 +234,27 @@ impl<T: DeserializeOwned> FromRequest<Server> for Json<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, server: &Server) -> ApiResult<Self> {
-        match tokio::time::timeout(BODY_TIME, axum::Json::<T>::from_request(request, server)).await {
+        let time = body_time(&request);
+        match tokio::time::timeout(time, axum::Json::<T>::from_request(request, server)).await {
             Ok(Ok(axum::Json(body))) => Ok(Self(body)),
             Ok(Err(rejection)) => Err(bad_body(&rejection)),
             Err(_elapsed) => {
-                Err(ApiError::invalid(format!("the body did not arrive within {} s", BODY_TIME.as_secs())))
+                Err(ApiError::invalid(format!("the body did not arrive within {} s", time.as_secs())))
             }
         }
     }
+}
+
+/// Returns how long the request's body may take. Its length is what the sender says, so it buys time for those alone who
+/// showed a credential.
+fn body_time(request: &Request) -> Duration {
+    let least = request.extensions().get::<Connection>().map_or(BODY_TIME, |connection| connection.body_time);
+    if request.extensions().get::<Known>().is_none() {
+        return least;
+    }
+    let length = request.headers().get(header::CONTENT_LENGTH);
+    let length = length.and_then(|value| value.to_str().ok()?.parse::<u64>().ok()).unwrap_or(0);
+    least + Duration::from_secs(length.min(MAX_TIMED_BYTES) / MIN_BODY_RATE)
 }
 
 impl<T: Serialize> IntoResponse for Json<T> {

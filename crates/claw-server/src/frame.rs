@@ -32,6 +32,9 @@ const CORS_HEADERS: HeaderValue = HeaderValue::from_static(
 const CORS_EXPOSED: HeaderValue = HeaderValue::from_static("x-request-id, retry-after");
 const CORS_MAX_AGE: HeaderValue = HeaderValue::from_static("600");
 
+/// Longest target of a request: a path in a workspace with every byte percent-encoded, and a query.
+const MAX_TARGET_BYTES: usize = 16 * 1024;
+
 /// Nothing of ours may be framed or load anything, unless a page says what it needs.
 const STRICT_CSP: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
 
@@ -58,7 +61,7 @@ pub(crate) async fn around(State(server): State<Server>, request: Request, next:
         let mut response = error::render(dialect, checked(&server, request, next).await);
         add_headers(response.headers_mut(), &id);
         log(response.status(), started.elapsed());
-        measures::answered(&route, &method, response.status(), started.elapsed());
+        measures::answered(route, &method, response.status(), started.elapsed());
         response
     }
     .instrument(span)
@@ -69,6 +72,10 @@ async fn checked(server: &Server, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     if let Some(connection) = parts.extensions.get_mut::<Connection>() {
         connection.client = server.proxies().client(connection.client, &parts.headers);
+    }
+    if parts.uri.path().len() + parts.uri.query().map_or(0, str::len) > MAX_TARGET_BYTES {
+        let message = format!("the address of the request is longer than {MAX_TARGET_BYTES} bytes");
+        return ApiError::invalid(message).into_response();
     }
     let provenance = match server.hosts().check(&parts) {
         Ok(provenance) => provenance,

@@ -26,4 +26,4 @@ mod v1;
 
 pub use app::{App, HttpConfig, MetricsAccess, ModelLogin, Probes, router};
 pub use openapi::openapi;
-pub use serve::serve;
+pub use serve::{ConnectionLimits, serve, serve_within};

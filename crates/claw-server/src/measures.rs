@@ -31,9 +31,15 @@ pub(crate) fn route_of(request: &Request) -> String {
 }
 
 /// Counts an answer.
-pub(crate) fn answered(route: &str, method: &Method, status: StatusCode, took: Duration) {
-    let method = match method.as_str() {
-        known @ ("GET" | "POST" | "PUT" | "PATCH" | "DELETE" | "HEAD" | "OPTIONS") => known,
+pub(crate) fn answered(route: String, method: &Method, status: StatusCode, took: Duration) {
+    let method = match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
         _ => "other",
     };
     let class = match status.as_u16() / 100 {
@@ -43,10 +49,26 @@ pub(crate) fn answered(route: &str, method: &Method, status: StatusCode, took: D
         5 => "5xx",
         _ => "1xx",
     };
-    let labels =
-        [("route", route.to_owned()), ("method", method.to_owned()), ("status_class", class.to_owned())];
-    metrics::counter!("claw_http_requests_total", &labels).increment(1);
-    metrics::histogram!("claw_http_seconds", "route" => route.to_owned()).record(took.as_secs_f64());
+    metrics::histogram!("claw_http_seconds", "route" => route.clone()).record(took.as_secs_f64());
+    metrics::counter!("claw_http_requests_total", "route" => route, "method" => method, "status_class" => class)
+        .increment(1);
+}
+
+/// Something that is open, counted by a gauge until it is dropped.
+pub(crate) struct Counted(&'static str);
+
+impl Counted {
+    /// Counts one more.
+    pub(crate) fn new(gauge: &'static str) -> Self {
+        metrics::gauge!(gauge).increment(1.0);
+        Self(gauge)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        metrics::gauge!(self.0).decrement(1.0);
+    }
 }
 
 /// Read the metrics

@@ -4,8 +4,8 @@ use claw_core::ErrorCode;
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{
-        Components, ContentBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, PathItem, Paths,
-        Ref, RefOr, Response, ResponseBuilder, Tag,
+        Components, Content, ContentBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, PathItem,
+        Paths, Ref, RefOr, ResponseBuilder, Tag,
         path::Operation,
         security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
         tag::TagBuilder,
@@ -83,61 +83,97 @@ pub(crate) fn frame() -> OpenApi {
 pub(crate) fn finish(mut document: OpenApi) -> OpenApi {
     let mut paths = Paths::new();
     for (path, mut item) in document.paths.paths {
-        let error_schema = match Dialect::of(&path) {
-            Dialect::Plain => ErrorBody::name(),
-            Dialect::Enveloped => ErrorEnvelope::name(),
-        };
+        let dialect = Dialect::of(&path);
         for operation in operations(&mut item) {
-            complete(operation, &error_schema);
+            complete(operation, dialect);
         }
         // The router's `{*rest}` is a parameter like others to readers.
         paths.paths.insert(path.replace("{*", "{"), item);
     }
     document.paths = paths;
+    let components = document.components.get_or_insert_with(Components::new);
+    for dialect in [Dialect::Plain, Dialect::Enveloped] {
+        for shared in SHARED {
+            let mut response = ResponseBuilder::new().description(codes(shared.codes)).build();
+            response.content.insert("application/json".into(), RefOr::T(error_content(dialect)));
+            components.responses.insert(shared.name(dialect), RefOr::T(response));
+        }
+    }
     document
 }
+
+/// An error that many operations may answer, described once.
+struct Shared {
+    name: &'static str,
+    status: u16,
+    codes: &'static [ErrorCode],
+}
+
+impl Shared {
+    fn name(&self, dialect: Dialect) -> String {
+        match dialect {
+            Dialect::Plain => self.name.to_owned(),
+            Dialect::Enveloped => format!("{}Enveloped", self.name),
+        }
+    }
+}
+
+const UNAUTHORIZED: Shared = Shared {
+    name: "Unauthorized",
+    status: 401,
+    codes: &[ErrorCode::ApiKeyRequired, ErrorCode::InvalidKey, ErrorCode::SetupRequired],
+};
+const FORBIDDEN: Shared = Shared {
+    name: "Forbidden",
+    status: 403,
+    codes: &[ErrorCode::ScopeRequired, ErrorCode::OriginNotAllowed],
+};
+const FOREIGN_ORIGIN: Shared =
+    Shared { name: "ForeignOrigin", status: 403, codes: &[ErrorCode::OriginNotAllowed] };
+const RATE_LIMITED: Shared = Shared { name: "RateLimited", status: 429, codes: &[ErrorCode::RateLimited] };
+const FOREIGN_HOST: Shared = Shared { name: "ForeignHost", status: 421, codes: &[ErrorCode::HostNotAllowed] };
+const BROKEN: Shared = Shared { name: "Broken", status: 500, codes: &[ErrorCode::Internal] };
+const UNAVAILABLE: Shared =
+    Shared { name: "Unavailable", status: 503, codes: &[ErrorCode::StoreUnavailable] };
+const SHARED: [&Shared; 7] =
+    [&UNAUTHORIZED, &FORBIDDEN, &FOREIGN_ORIGIN, &RATE_LIMITED, &FOREIGN_HOST, &BROKEN, &UNAVAILABLE];
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch].into_iter().flatten()
 }
 
-fn complete(operation: &mut Operation, error_schema: &str) {
+fn complete(operation: &mut Operation, dialect: Dialect) {
     let scope = operation.extensions.as_ref().and_then(|all| all.get(SCOPE)).and_then(|scope| scope.as_str());
-    let scope = scope.map(str::to_owned);
-    let responses = &mut operation.responses.responses;
-    let mut add = |status: u16, text: String| {
-        responses.entry(status.to_string()).or_insert_with(|| described(text));
-    };
+    let mut shared = vec![&FOREIGN_HOST, &BROKEN, &UNAVAILABLE];
     if let Some(scope) = scope {
+        let refusal = if scope == "any" { &FOREIGN_ORIGIN } else { &FORBIDDEN };
+        shared.extend([&UNAUTHORIZED, refusal, &RATE_LIMITED]);
         operation.security = Some(
             ["apiKey", "bearer", "session"].map(|name| SecurityRequirement::new(name, [""; 0])).to_vec(),
         );
-        add(401, codes(&[ErrorCode::ApiKeyRequired, ErrorCode::InvalidKey, ErrorCode::SetupRequired]));
-        let mut refusals = vec![ErrorCode::OriginNotAllowed];
-        if scope != "any" {
-            refusals.insert(0, ErrorCode::ScopeRequired);
-        }
-        add(403, codes(&refusals));
-        add(429, codes(&[ErrorCode::RateLimited]));
     }
-    add(421, codes(&[ErrorCode::HostNotAllowed]));
-    add(500, codes(&[ErrorCode::Internal]));
-    add(503, codes(&[ErrorCode::StoreUnavailable]));
+    let responses = &mut operation.responses.responses;
     for (status, response) in responses.iter_mut() {
         let is_error = status.parse::<u16>().is_ok_and(|status| status >= 400);
         if let RefOr::T(response) = response
             && is_error
             && response.content.is_empty()
         {
-            let schema = RefOr::Ref(Ref::from_schema_name(error_schema));
-            let content = ContentBuilder::new().schema(Some(schema)).build();
-            response.content.insert("application/json".into(), RefOr::T(content));
+            response.content.insert("application/json".into(), RefOr::T(error_content(dialect)));
         }
+    }
+    for shared in shared {
+        let reference = || RefOr::Ref(Ref::from_response_name(shared.name(dialect)));
+        responses.entry(shared.status.to_string()).or_insert_with(reference);
     }
 }
 
-fn described(text: String) -> RefOr<Response> {
-    RefOr::T(ResponseBuilder::new().description(text).build())
+fn error_content(dialect: Dialect) -> Content {
+    let schema = match dialect {
+        Dialect::Plain => ErrorBody::name(),
+        Dialect::Enveloped => ErrorEnvelope::name(),
+    };
+    ContentBuilder::new().schema(Some(RefOr::Ref(Ref::from_schema_name(schema)))).build()
 }
 
 fn codes(codes: &[ErrorCode]) -> String {

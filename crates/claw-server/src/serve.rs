@@ -1,6 +1,11 @@
-//! The router on a socket: every connection bounded in number, header time and shutdown.
+//! The router on a socket: connections bounded in number, size, time and shutdown.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{Router, body::Body, http::Request};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -14,65 +19,114 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use crate::{extract::Connection, network::plain, rooms::Rooms, slow::Impatient};
-
-/// Connections open at the same time. Further ones wait in the system's queue.
-const MAX_CONNECTIONS: usize = 1024;
-
-/// Connections of one address at the same time, so that one client cannot take them all. Further ones are closed.
-const MAX_CONNECTIONS_EACH: usize = 256;
-
-/// How long the other side may take nothing of what is sent to it.
-const WRITE_TIME: Duration = Duration::from_secs(30);
-
-/// Header fields of a request.
-const MAX_HEADERS: usize = 100;
-
-/// Bytes of a request's head.
-const MAX_HEAD_BYTES: usize = 64 * 1024;
-
-/// How long the head of a request may take, and how long a connection may wait for its next one.
-const HEAD_TIME: Duration = Duration::from_secs(30);
-
-/// How long requests that run when the server is told to stop may take to end.
-const DRAIN_TIME: Duration = Duration::from_secs(10);
+use crate::{
+    extract::{BODY_TIME, Connection},
+    measures::Counted,
+    network::{TrustedProxies, party, plain},
+    rooms::Rooms,
+    slow::Impatient,
+};
 
 /// Pause after a failed accept, which means that the system is out of something.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Answers requests until `stop` is cancelled; then ends event streams, lets other requests end for ten seconds, and
-/// returns.
+/// What the server gives to connections. The defaults are the product's; tests lower them.
+#[derive(Clone, Debug)]
+pub struct ConnectionLimits {
+    /// Connections open at the same time. Further ones wait in the system's queue.
+    pub connections: usize,
+    /// Connections of one party at the same time, so that one client cannot take them all: an address, or the network of
+    /// an IPv6 address. Further ones are closed.
+    pub connections_each: usize,
+    /// Networks, as address and length of the prefix, whose connections are those of many clients: proxies. Loopback is
+    /// one always, being the house itself or a proxy of it.
+    pub shared: Vec<(IpAddr, u8)>,
+    /// Header fields of a request.
+    pub max_headers: usize,
+    /// Bytes of a request's head.
+    pub max_head_bytes: usize,
+    /// How long the head of a request may take, and how long a connection may wait for its next one.
+    pub head_time: Duration,
+    /// How long a small body may take; a large one gets the time that a slow line needs for its length.
+    pub body_time: Duration,
+    /// How long the other side may take nothing of what is sent to it.
+    pub write_time: Duration,
+    /// How long requests that run when the server is told to stop may take to end.
+    pub drain_time: Duration,
+}
+
+impl Default for ConnectionLimits {
+    fn default() -> Self {
+        Self {
+            connections: 1024,
+            connections_each: 256,
+            shared: Vec::new(),
+            max_headers: 100,
+            max_head_bytes: 64 * 1024,
+            head_time: Duration::from_secs(30),
+            body_time: BODY_TIME,
+            write_time: Duration::from_secs(30),
+            drain_time: Duration::from_secs(10),
+        }
+    }
+}
+
+impl ConnectionLimits {
+    /// Returns the defaults for a server behind these proxies.
+    pub fn behind(proxies: &[(IpAddr, u8)]) -> Self {
+        Self { shared: proxies.to_vec(), ..Self::default() }
+    }
+}
+
+/// Like [`serve_within`] with the default limits.
 ///
 /// # Errors
 ///
 /// Returns an error if the listener has no address.
 pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) -> io::Result<()> {
+    serve_within(listener, router, ConnectionLimits::default(), stop).await
+}
+
+/// Answers requests until `stop` is cancelled; then ends event streams, lets other requests end for a while, and
+/// returns.
+///
+/// # Errors
+///
+/// Returns an error if the listener has no address.
+pub async fn serve_within(
+    listener: TcpListener,
+    router: Router,
+    limits: ConnectionLimits,
+    stop: CancellationToken,
+) -> io::Result<()> {
     let address = listener.local_addr()?;
     tracing::info!(%address, "listening");
-    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let rooms = Rooms::new(MAX_CONNECTIONS_EACH);
+    let room = Arc::new(Semaphore::new(limits.connections));
+    let rooms = Rooms::new(limits.connections_each);
+    let shared = TrustedProxies::new(&limits.shared);
+    let limits = Arc::new(limits);
     let mut connections = JoinSet::new();
-    while let Some((stream, client, place)) = next(&listener, &room, &stop, &mut connections).await {
-        // The address is given to as many as the limit lets in; loopback is the house itself, or a proxy of it.
-        let client = plain(client.ip());
-        let own = match client.is_loopback() {
-            true => None,
-            false => match rooms.enter(client) {
-                Some(room) => Some(room),
-                None => continue,
-            },
+    while let Some((stream, peer, place)) = next(&listener, &room, &stop, &mut connections).await {
+        let client = plain(peer.ip());
+        let own = if client.is_loopback() || shared.holds(client) {
+            None
+        } else if let Some(own) = rooms.enter(party(client)) {
+            Some(own)
+        } else {
+            metrics::counter!("claw_http_refused_connections_total").increment(1);
+            continue;
         };
-        let connection = Connection { client, stop: stop.clone() };
-        metrics::gauge!("claw_http_connections").increment(1.0);
-        let router = router.clone();
+        let connection = Connection { client, stop: stop.clone(), body_time: limits.body_time };
+        let (router, limits) = (router.clone(), Arc::clone(&limits));
         connections.spawn(async move {
-            converse(stream, router, connection).await;
+            let _open = Counted::new("claw_http_connections");
+            converse(stream, router, connection, &limits).await;
             drop((place, own));
-            metrics::gauge!("claw_http_connections").decrement(1.0);
         });
     }
     drop(listener);
-    let drained = timeout(DRAIN_TIME, async { while connections.join_next().await.is_some() {} }).await;
+    let drained =
+        timeout(limits.drain_time, async { while connections.join_next().await.is_some() {} }).await;
     if drained.is_err() {
         tracing::warn!(
             connections = connections.len(),
@@ -114,7 +168,7 @@ async fn next(
 }
 
 /// Answers the requests of one connection until it ends or the server stops.
-async fn converse(stream: TcpStream, router: Router, connection: Connection) {
+async fn converse(stream: TcpStream, router: Router, connection: Connection, limits: &ConnectionLimits) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "could not turn off Nagle's algorithm");
     }
@@ -126,10 +180,10 @@ async fn converse(stream: TcpStream, router: Router, connection: Connection) {
     });
     let http = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIME)
-        .max_headers(MAX_HEADERS)
-        .max_buf_size(MAX_HEAD_BYTES)
-        .serve_connection(TokioIo::new(Impatient::new(stream, WRITE_TIME)), service);
+        .header_read_timeout(limits.head_time)
+        .max_headers(limits.max_headers)
+        .max_buf_size(limits.max_head_bytes)
+        .serve_connection(TokioIo::new(Impatient::new(stream, limits.write_time)), service);
     tokio::pin!(http);
     let ended = tokio::select! {
         ended = http.as_mut() => ended,

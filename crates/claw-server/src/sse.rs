@@ -23,6 +23,7 @@ use crate::{
     app::Server,
     error::{ApiError, ApiResult},
     extract::{Caller, Connection},
+    measures::Counted,
     rooms::Room,
 };
 
@@ -80,7 +81,7 @@ struct Live {
     gate: Gate,
     /// Ends when the caller may no longer follow. One future for the whole stream: each new one looks into the store.
     ended: Pin<Box<dyn Future<Output = ()> + Send>>,
-    _room: (OwnedSemaphorePermit, Room<String>),
+    _room: (OwnedSemaphorePermit, Room<String>, Counted),
 }
 
 /// Answers with a stream of events, until they end, the server stops, or the caller's credential changes.
@@ -119,7 +120,7 @@ pub(crate) fn respond(
         },
         caller,
         gate: server.gate().clone(),
-        _room: (room, own),
+        _room: (room, own, Counted::new("claw_http_streams")),
     };
     let body = stream::unfold(live, |mut live| async move {
         let bytes = live.next().await?;

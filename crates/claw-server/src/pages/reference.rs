@@ -164,6 +164,7 @@ fn add_responses(html: &mut String, operation: &Value, schemas: &Schemas<'_>) {
     }
     html.push_str("<h4>Errors</h4><table class=\"fields\"><tbody>");
     for (status, response) in responses.into_iter().flatten().filter(|(status, _)| !status.starts_with('2')) {
+        let response = schemas.response(response);
         let text = Prose(response["description"].as_str().unwrap_or_default()).to_string();
         add(html, format_args!("<tr><td><code>{status}</code></td><td>{text}</td></tr>"));
     }

@@ -45,6 +45,8 @@ struct Row {
     success: u16,
     /// Error code of the "success" where a key can have none, such as for what only people do.
     code: &'static str,
+    /// The same for an administrator with a session, where it differs.
+    person: Option<(u16, &'static str)>,
     /// Which of the things the path names, if it names one that has an owner.
     owned: Owned,
 }
@@ -55,12 +57,14 @@ enum Owned {
     Pending,
     Completed,
     Workspace,
+    /// One for administrators alone, who may manage each other's.
+    Key,
     /// Of the person ann.
     Session,
 }
 
 fn row(operation: &'static str, success: u16) -> Row {
-    Row { operation, query: "", body: None, success, code: "", owned: Owned::No }
+    Row { operation, query: "", body: None, success, code: "", person: None, owned: Owned::No }
 }
 
 impl Row {
@@ -71,6 +75,11 @@ impl Row {
 
     fn code(mut self, code: &'static str) -> Self {
         self.code = code;
+        self
+    }
+
+    fn person(mut self, status: u16, code: &'static str) -> Self {
+        self.person = Some((status, code));
         self
     }
 
@@ -86,7 +95,7 @@ impl Row {
 }
 
 fn rows() -> Vec<Row> {
-    use Owned::{Completed, Pending, Session, Workspace};
+    use Owned::{Completed, Key, Pending, Session, Workspace};
     let login = json!({ "username": "ann", "password": "correct horse" });
     let person = json!({ "setup_token": "wag_setup_x", "username": "x", "password": "long enough" });
     vec![
@@ -100,10 +109,10 @@ fn rows() -> Vec<Row> {
         row("post /api/v1/auth/setup", 409).body(person),
         row("get /api/keys", 200),
         row("post /api/keys", 200).body(json!({ "scopes": ["jobs:read"] })),
-        row("patch /api/keys/{id}", 200).body(json!({ "label": "renamed" })),
-        row("delete /api/keys/{id}", 200),
+        row("patch /api/keys/{id}", 200).body(json!({ "label": "renamed" })).of(Key),
+        row("delete /api/keys/{id}", 200).of(Key),
         row("get /api/settings", 200),
-        row("post /api/settings/scopes", 200).body(json!({ "scopes": ["*"] })),
+        row("post /api/settings/scopes", 200).body(json!({ "scopes": ["*"] })).person(400, "INVALID_REQUEST"),
         row("post /api/v1/auth/logout", 200),
         row("get /api/v1/auth/me", 200),
         row("get /api/v1/auth/users", 200),
@@ -164,7 +173,7 @@ async fn things(lab: &Lab, operation: &Operation, row: &Row) -> Things {
             let file = format!("/api/v1/workspaces/{}/files/docs/a.txt", things.workspace);
             assert_eq!(lab.put(&file, json!({ "content": "hello" })).send().await.status, 204);
         }
-        Owned::No | Owned::Session => {
+        Owned::No | Owned::Key | Owned::Session => {
             let key = lab.post("/api/keys", json!({ "scopes": ["jobs:read"] })).send().await.data();
             things.key = key["meta"]["id"].as_str().expect("an id").to_owned();
         }
@@ -181,7 +190,7 @@ async fn things(lab: &Lab, operation: &Operation, row: &Row) -> Things {
 
 fn path(operation: &Operation, row: &Row, things: &Things) -> String {
     let id = match row.owned {
-        Owned::No => &things.key,
+        Owned::No | Owned::Key => &things.key,
         Owned::Pending => &things.pending,
         Owned::Completed => &things.completed,
         Owned::Workspace => &things.workspace,
@@ -192,29 +201,28 @@ fn path(operation: &Operation, row: &Row, things: &Things) -> String {
     format!("{}{}", path.replace("{key}", "docker_pids_limit"), row.query)
 }
 
-/// Sends the row's request with these headers changed and returns the status and the error's code.
+/// Sends the row's request with these headers and returns the status and the error's code.
 async fn attempt(
     lab: &Lab,
     operation: &Operation,
     path: &str,
     row: &Row,
-    key: Option<&str>,
+    headers: &[(&'static str, &str)],
 ) -> (u16, String) {
     let method: Method = operation.method.to_uppercase().parse().expect("a method");
-    let mut call = lab.call(method, path);
-    call = if let Some(key) = key { call.key(key) } else { call.anonymous() };
+    let mut call = lab.call(method, path).anonymous();
     if let Some(body) = &row.body {
         call = call.json(body);
     }
-    if operation.path == "/api/v1/events/jobs" {
-        let response = call.open().await;
-        if response.status() == 200 {
-            // It never ends.
-            return (200, String::new());
-        }
-        return attempt_ended(response).await;
+    for (name, value) in headers {
+        call = call.set(name, value);
     }
-    attempt_ended(call.open().await).await
+    let response = call.open().await;
+    if operation.path == "/api/v1/events/jobs" && response.status() == 200 {
+        // It never ends.
+        return (200, String::new());
+    }
+    attempt_ended(response).await
 }
 
 async fn attempt_ended(response: axum::response::Response) -> (u16, String) {
@@ -223,6 +231,28 @@ async fn attempt_ended(response: axum::response::Response) -> (u16, String) {
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     let code = body["code"].as_str().or_else(|| body["error"]["code"].as_str()).unwrap_or_default();
     (status, code.to_owned())
+}
+
+fn row_of<'a>(rows: &'a [Row], operation: &Operation) -> &'a Row {
+    let name = format!("{} {}", operation.method, operation.path);
+    rows.iter()
+        .find(|row| row.operation == name)
+        .unwrap_or_else(|| panic!("{name} has no row here: say who may do it and what success looks like"))
+}
+
+fn refused(status: u16, code: &str) -> (u16, String) {
+    (status, code.to_owned())
+}
+
+/// What those learn who ask for what belongs to another.
+fn not_found(owned: Owned) -> (u16, String) {
+    match owned {
+        Owned::Pending | Owned::Completed => refused(404, "JOB_NOT_FOUND"),
+        Owned::Workspace => refused(404, "WORKSPACE_NOT_FOUND"),
+        Owned::Session => refused(404, "SESSION_NOT_FOUND"),
+        Owned::Key => refused(403, "ADMIN_REQUIRED"),
+        Owned::No => panic!("nobody's"),
+    }
 }
 
 #[tokio::test]
@@ -234,11 +264,7 @@ async fn s20_t20_every_operation_lets_in_whom_it_says_and_nobody_else() {
         assert!(known, "{} is not in the document", row.operation);
     }
     for operation in &operations {
-        let name = format!("{} {}", operation.method, operation.path);
-        let row = rows.iter().find(|row| row.operation == name);
-        let row = row.unwrap_or_else(|| {
-            panic!("{name} has no row here: say who may do it and what success looks like")
-        });
+        let row = row_of(&rows, operation);
         let lab = Lab::new().await;
         let things = things(&lab, operation, row).await;
         let path = path(operation, row, &things);
@@ -248,36 +274,107 @@ async fn s20_t20_every_operation_lets_in_whom_it_says_and_nobody_else() {
 
 async fn check(lab: &Lab, operation: &Operation, row: &Row, path: &str) {
     let name = row.operation;
-    let refused = |status: u16, code: &str| (status, code.to_owned());
+    let with_key = async |key: &str| attempt(lab, operation, path, row, &[("x-api-key", key)]).await;
+    // Whoever asks what is possible does nothing: everything is still there for those who come after.
+    let asked = lab.call(Method::OPTIONS, path).send().await;
+    assert_eq!((asked.status.as_u16(), asked.text().as_str()), (204, ""), "{name} asked for its options");
+    let anonymous = attempt(lab, operation, path, row, &[]).await;
     let Some(scope) = &operation.scope else {
         assert!(row.owned == Owned::No, "{name} is public");
-        assert_eq!(
-            attempt(lab, operation, path, row, None).await.0,
-            row.success,
-            "{name} without a credential"
-        );
+        assert_eq!(anonymous.0, row.success, "{name} without a credential");
         return;
     };
-    let anonymous = attempt(lab, operation, path, row, None).await;
     assert_eq!(anonymous, refused(401, "API_KEY_REQUIRED"), "{name} without a credential");
-    let wrong = attempt(lab, operation, path, row, Some("wag_live_wrong")).await;
-    assert_eq!(wrong, refused(401, "INVALID_KEY"), "{name} with a wrong key");
+    assert_eq!(with_key("wag_live_wrong").await, refused(401, "INVALID_KEY"), "{name} with a wrong key");
+    if operation.method == "get" {
+        let head = lab.call(Method::HEAD, path).anonymous().send().await;
+        assert_eq!(head.status, 401, "the head of {name} without a credential");
+    }
     if row.owned == Owned::Session {
-        let stranger = attempt(lab, operation, path, row, Some(&lab.key(&[Scope::JobsRead]).await)).await;
+        let stranger = with_key(&lab.key(&[Scope::JobsRead]).await).await;
         assert_eq!(stranger, refused(403, "SCOPE_REQUIRED"), "{name} of another person");
     }
     if scope != "any" {
         let needed: Scope = scope.parse().unwrap_or_else(|error| panic!("{name}: {error}"));
         let implying = [needed, Scope::Admin, Scope::All];
         let others: Vec<_> = Scope::ALL.iter().copied().filter(|scope| !implying.contains(scope)).collect();
-        let lacking = attempt(lab, operation, path, row, Some(&lab.key(&others).await)).await;
+        let lacking = with_key(&lab.key(&others).await).await;
         assert_eq!(lacking, refused(403, "SCOPE_REQUIRED"), "{name} with every scope but its own");
         if row.owned != Owned::No {
-            let stranger = attempt(lab, operation, path, row, Some(&lab.key(&[needed]).await)).await;
-            let code = if row.owned == Owned::Workspace { "WORKSPACE_NOT_FOUND" } else { "JOB_NOT_FOUND" };
-            assert_eq!(stranger, refused(404, code), "{name} on what belongs to another");
+            let stranger = with_key(&lab.key(&[needed]).await).await;
+            assert_eq!(stranger, not_found(row.owned), "{name} on what belongs to another");
         }
     }
-    let right = attempt(lab, operation, path, row, Some(&lab.admin)).await;
+    let right = with_key(&lab.admin).await;
     assert_eq!(right, (row.success, row.code.to_owned()), "{name} with the right key");
+}
+
+const PASSWORD: &str = "a password of their own";
+
+async fn sign_in(lab: &Lab, username: &str) -> String {
+    let login = lab.gate.login(username, &Secret::new(PASSWORD), [127, 0, 0, 1].into(), None).await;
+    format!("claw_session={}", login.expect("signed in").0.expose())
+}
+
+#[tokio::test]
+async fn s20_t16_every_operation_takes_sessions_from_pages_of_ours_and_for_what_their_person_may() {
+    let lab = Lab::new().await;
+    let nobody = Actor::system();
+    for (username, role) in [("root", Role::Admin), ("eve", Role::User)] {
+        let made = lab.gate.create_user(&nobody, username, &Secret::new(PASSWORD), role).await;
+        made.expect("a user is made");
+    }
+    let eve = sign_in(&lab, "eve").await;
+    let rows = rows();
+    for operation in operations().iter().filter(|operation| operation.scope.is_some()) {
+        let row = row_of(&rows, operation);
+        let things = things(&lab, operation, row).await;
+        let path = path(operation, row, &things);
+        let root = sign_in(&lab, "root").await;
+        check_session(&lab, operation, row, &path, (&root, &eve)).await;
+        // Jobs that wait would be claimed in the place of the next row's.
+        let waiting = lab.get("/api/v1/jobs?status=pending").send().await.expect(200);
+        for job in waiting["items"].as_array().expect("jobs") {
+            let id = job["id"].as_str().expect("an id");
+            lab.post(&format!("/api/v1/jobs/{id}/cancel"), json!({})).send().await.expect(200);
+        }
+        // Gone already if that was the operation.
+        let _ = lab.gate.delete_user(&nobody, "ann").await;
+        lab.gate.logout(&Secret::new(root.trim_start_matches("claw_session="))).await.expect("signed out");
+    }
+}
+
+async fn check_session(lab: &Lab, operation: &Operation, row: &Row, path: &str, (root, eve): (&str, &str)) {
+    const OURS: (&str, &str) = ("origin", "http://localhost:5179");
+    let name = row.operation;
+    let with = async |headers: &[(&'static str, &str)]| attempt(lab, operation, path, row, headers).await;
+
+    let over = with(&[("cookie", "claw_session=over"), OURS]).await;
+    assert_eq!(over, refused(401, "INVALID_KEY"), "{name} with a session that is none");
+    for foreign in [("origin", "https://evil.example"), ("sec-fetch-site", "cross-site")] {
+        let foreign = with(&[("cookie", root), foreign]).await;
+        assert_eq!(foreign, refused(403, "ORIGIN_NOT_ALLOWED"), "{name} from a page of somebody else");
+    }
+    if operation.method == "post" {
+        for kind in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"] {
+            let form = with(&[("cookie", root), ("content-type", kind)]).await;
+            assert_eq!(form, refused(403, "ORIGIN_NOT_ALLOWED"), "{name} by a form of type {kind}");
+        }
+    }
+    let options = lab.call(Method::OPTIONS, path).anonymous().header("cookie", root).send().await;
+    assert_eq!(options.status, 204, "{name} asked for its options");
+    let scope = operation.scope.as_deref().unwrap_or_default();
+    if ["admin", "keys:write"].contains(&scope) {
+        let lacking = with(&[("cookie", eve), OURS]).await;
+        assert_eq!(lacking, refused(403, "SCOPE_REQUIRED"), "{name} by a person who is no administrator");
+    } else if row.owned != Owned::No {
+        // Without the query, which asks for somebody else's.
+        let own = path.split('?').next().unwrap_or(path);
+        let own = if row.owned == Owned::Session { own } else { path };
+        let stranger = attempt(lab, operation, own, row, &[("cookie", eve), OURS]).await;
+        assert_eq!(stranger, not_found(row.owned), "{name} on what belongs to another");
+    }
+    let right = with(&[("cookie", root), OURS]).await;
+    let expected = row.person.unwrap_or((row.success, row.code));
+    assert_eq!(right, (expected.0, expected.1.to_owned()), "{name} by an administrator");
 }

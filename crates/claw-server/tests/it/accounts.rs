@@ -35,7 +35,7 @@ async fn a_person_signs_in_is_known_and_signs_out() {
 }
 
 #[tokio::test]
-async fn an_unknown_name_and_a_wrong_password_are_answered_alike() {
+async fn s29_t17_an_unknown_name_and_a_wrong_password_are_answered_alike() {
     let lab = lab_with_ann().await;
     let login = async |username: &str, password: &str| {
         let body = json!({ "username": username, "password": password });

@@ -150,7 +150,7 @@ async fn a_client_that_saw_only_the_greeting_misses_nothing_either() {
 }
 
 #[tokio::test]
-async fn s21_an_agent_sees_changes_of_its_own_jobs_only() {
+async fn s20_s21_an_agent_sees_changes_of_its_own_jobs_only() {
     let lab = Lab::new().await;
     let agent = lab.key(&[Scope::JobsRead, Scope::JobsWrite]).await;
     let mut events = lab.get("/api/v1/events/jobs").key(&agent).follow().await;
@@ -206,7 +206,7 @@ async fn a_stream_ends_when_its_key_is_revoked_or_changed() {
 }
 
 #[tokio::test]
-async fn streams_beyond_the_limit_are_told_to_come_back_and_other_requests_go_on() {
+async fn t32_streams_beyond_the_limit_are_told_to_come_back_and_other_requests_go_on() {
     let lab = Lab::new().await;
     let mut open = Vec::new();
     for _ in 0..256 {

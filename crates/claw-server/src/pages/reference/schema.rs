@@ -13,12 +13,20 @@ pub(super) struct Field {
     pub(super) about: String,
 }
 
-/// The document's named schemas.
-pub(super) struct Schemas<'a>(&'a Value);
+/// The document's named schemas and responses.
+pub(super) struct Schemas<'a>(&'a Value, &'a Value);
 
 impl<'a> Schemas<'a> {
     pub(super) fn of(openapi: &'a Value) -> Self {
-        Self(&openapi["components"]["schemas"])
+        Self(&openapi["components"]["schemas"], &openapi["components"]["responses"])
+    }
+
+    /// Follows a response's reference.
+    pub(super) fn response(&self, response: &'a Value) -> &'a Value {
+        match response["$ref"].as_str() {
+            Some(reference) => &self.1[reference.rsplit('/').next().unwrap_or_default()],
+            None => response,
+        }
     }
 
     /// Follows a reference, and takes the one real choice of "this or null".
