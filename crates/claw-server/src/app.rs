@@ -106,6 +106,11 @@ pub trait Probes: Send + Sync {
 
     /// Returns why new work is not taken, each as a sentence; nothing if all is well.
     async fn not_ready(&self) -> Vec<String>;
+
+    /// Returns how many started sandboxes wait for a job, if there are such.
+    fn sandboxes_waiting(&self) -> Option<usize> {
+        None
+    }
 }
 
 /// The use cases that the server puts on the network.

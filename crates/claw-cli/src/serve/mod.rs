@@ -9,6 +9,7 @@ mod telemetry;
 use claw_core::{Coded, ErrorCode};
 use claw_gate::{FirstAdmin, SetupState};
 use claw_jobs::WorkerHandle;
+use claw_server::ConnectionLimits;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -40,7 +41,8 @@ pub(crate) async fn run(settings: Settings, context: &Context) -> Result<(), Cli
     announce(&context.output, address, &set_up)?;
 
     let router = claw_server::router(parts.app(&settings, address, telemetry.scrape()));
-    let serving = tokio::spawn(claw_server::serve(listener, router, stop.clone()));
+    let limits = ConnectionLimits::behind(&settings.http.trusted_proxies.0);
+    let serving = tokio::spawn(claw_server::serve_within(listener, router, limits, stop.clone()));
     let gate = parts.gate.clone();
     let house_stop = stop.clone();
     let housekeeping = tokio::spawn(async move { gate.keep_house(house_stop).await });

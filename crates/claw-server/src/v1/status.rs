@@ -72,6 +72,9 @@ pub(crate) struct StatusView {
     pub(crate) capacity: usize,
     /// Jobs that run now.
     pub(crate) active: usize,
+    /// Started sandboxes that wait for a job.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) sandboxes_waiting: Option<usize>,
     /// Why no job is started at present, with the way out.
     pub(crate) waiting_because: Option<String>,
     /// Version of the server.
@@ -93,6 +96,7 @@ pub(crate) async fn overview(server: &Server) -> Result<StatusView, JobsError> {
         worker_count: worker.capacity,
         capacity: worker.capacity,
         active: worker.active,
+        sandboxes_waiting: server.probes().sandboxes_waiting(),
         waiting_because: worker.waiting_because,
         version: server.config().version.clone(),
     })

@@ -6,6 +6,7 @@ mod accounts;
 mod browsers;
 mod events;
 mod files;
+mod fuzz;
 mod jobs;
 mod keys;
 mod lab;
