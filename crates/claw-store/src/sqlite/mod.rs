@@ -19,7 +19,7 @@ mod writer;
 
 use std::{path::Path, sync::Arc, thread::JoinHandle};
 
-use self::{readers::Readers, writer::Writer};
+use self::{jobs::remembered::RememberedTotals, readers::Readers, writer::Writer};
 use crate::{Store, StoreError, signals::LocalSignals};
 
 /// What can be chosen about the engine.
@@ -51,6 +51,7 @@ pub struct SqliteStore {
 struct Engine {
     writer: Writer,
     readers: Readers,
+    search_totals: Arc<RememberedTotals>,
 }
 
 impl SqliteStore {
@@ -75,7 +76,11 @@ impl SqliteStore {
         let (readers, mut threads) = Readers::start(connections).map_err(no_thread)?;
         let (writer, thread) = Writer::start(connection, Arc::clone(&signals), lock).map_err(no_thread)?;
         threads.push(thread);
-        Ok(Self { engine: Arc::new(Engine { writer, readers }), signals, threads })
+        Ok(Self {
+            engine: Arc::new(Engine { writer, readers, search_totals: Arc::default() }),
+            signals,
+            threads,
+        })
     }
 
     /// Returns the five primitives. Clones share this file.

@@ -4,6 +4,7 @@ use claw_core::JobStatus;
 use rusqlite::{Connection, ToSql, types::Value};
 
 use super::{
+    remembered::{Remembered, RememberedTotals},
     row, search,
     totals::{self, Dimension},
 };
@@ -16,11 +17,16 @@ use crate::{
 const SMALL: u64 = 2_000;
 
 /// Returns one page with its total. The connection must stand in one snapshot.
-pub(super) fn list(connection: &Connection, filter: &JobFilter) -> Result<JobPage, StoreError> {
+pub(super) fn list(
+    connection: &Connection,
+    remembered: &RememberedTotals,
+    filter: &JobFilter,
+) -> Result<JobPage, StoreError> {
     let plan = Plan::new(connection, filter)?;
     let total = match plan.known_total {
         Some(total) => total,
-        None => plan.count(connection)?,
+        None if plan.is_small => plan.count(connection)?,
+        None => plan.count_what_is_new(connection, remembered, filter)?,
     };
     let mut page = JobPage { items: Vec::new(), total };
     if filter.offset < total && filter.limit > 0 {
@@ -60,6 +66,10 @@ struct Plan {
     legs: Vec<String>,
     parameters: Vec<(&'static str, Value)>,
     known_total: Option<u64>,
+    /// Whether so few jobs come into question that counting them costs next to nothing.
+    is_small: bool,
+    /// All conditions, for jobs that are looked at one by one.
+    conditions: String,
 }
 
 impl Plan {
@@ -90,16 +100,24 @@ impl Plan {
             _ => None,
         };
 
-        let mut plan = Self { legs: Vec::new(), parameters: Vec::new(), known_total };
+        let mut plan = Self {
+            legs: Vec::new(),
+            parameters: Vec::new(),
+            known_total,
+            is_small: candidates <= SMALL,
+            conditions: in_state_condition(filter.status),
+        };
         let mut residual = String::new();
         for condition in &conditions {
             plan.parameters.push((condition.parameter, Value::Text(condition.value.clone())));
+            plan.conditions += condition.sql;
             if driver != Driver::Dimension(condition.dimension) {
                 residual += condition.sql;
             }
         }
         if let Some(needle) = needle {
             plan.parameters.push((":needle", Value::Text(needle)));
+            plan.conditions += CONTAINS;
             if driver != Driver::Search {
                 residual += CONTAINS;
             }
@@ -117,6 +135,37 @@ impl Plan {
         let mut statement = connection.prepare_cached(&sql)?;
         let total = statement.query_row(self.bound().as_slice(), |row| row.get(0))?;
         Ok(from_sql(total))
+    }
+
+    /// Counts a search whose total may be known up to some job.
+    fn count_what_is_new(
+        &self,
+        connection: &Connection,
+        totals: &RememberedTotals,
+        filter: &JobFilter,
+    ) -> Result<u64, StoreError> {
+        let changes = totals::changes(connection, filter.status.is_some())?;
+        let newest = search::newest(connection)?;
+        let known = totals.get(filter).filter(|known| {
+            // Another reader may have seen more than this snapshot holds.
+            known.changes == changes && (0..=MOST_NEW).contains(&(newest - known.up_to))
+        });
+        let total = match known {
+            Some(known) if known.up_to == newest => known.total,
+            Some(known) => known.total + self.count_after(connection, known.up_to)?,
+            None => self.count(connection)?,
+        };
+        totals.keep(filter, Remembered { total, up_to: newest, changes });
+        Ok(total)
+    }
+
+    fn count_after(&self, connection: &Connection, seq: i64) -> Result<u64, StoreError> {
+        let sql = format!("SELECT count(*) FROM jobs NOT INDEXED WHERE jobs.seq > :after{}", self.conditions);
+        let mut statement = connection.prepare_cached(&sql)?;
+        let mut bound = self.bound();
+        bound.retain(|(name, _)| !INDEX_PARAMETERS.contains(name));
+        bound.push((":after", &seq));
+        Ok(from_sql(statement.query_row(bound.as_slice(), |row| row.get(0))?))
     }
 
     fn page(&self, connection: &Connection, filter: &JobFilter) -> Result<Vec<i64>, StoreError> {
@@ -140,6 +189,12 @@ impl Plan {
         self.parameters.iter().map(|(name, value)| (*name, value as &dyn ToSql)).collect()
     }
 }
+
+/// New jobs that are looked at one by one; of more the total is counted anew.
+const MOST_NEW: i64 = 4_096;
+
+/// Parameters that only the search index takes.
+const INDEX_PARAMETERS: [&str; 2] = [":query", ":indexed"];
 
 const CONTAINS: &str =
     " AND contains_text((SELECT prompt FROM job_specs WHERE job_specs.seq = jobs.seq), :needle)";
@@ -176,6 +231,10 @@ fn conditions(connection: &Connection, filter: &JobFilter) -> Result<Vec<Conditi
     Ok(conditions)
 }
 
+fn in_state_condition(status: Option<JobStatus>) -> String {
+    status.map(|state| format!(" AND jobs.status = '{state}'")).unwrap_or_default()
+}
+
 /// Returns the `SELECT`s. An index by state gives one range per state, each in order, which SQLite merges while it
 /// reads; so one index serves the lists of one state and of all.
 fn legs(driver: Driver, status: Option<JobStatus>, residual: &str) -> Vec<String> {
@@ -190,8 +249,15 @@ fn legs(driver: Driver, status: Option<JobStatus>, residual: &str) -> Vec<String
             })
             .collect()
     };
-    let in_state = status.map(|state| format!(" AND jobs.status = '{state}'")).unwrap_or_default();
+    let in_state = in_state_condition(status);
     match driver {
+        // Without other conditions the prompts alone are read, in the order in which they lie in the file.
+        Driver::Table if residual == CONTAINS => vec![
+            "SELECT job_specs.seq AS seq,
+                 (SELECT jobs.priority FROM jobs WHERE jobs.seq = job_specs.seq) AS priority
+             FROM job_specs WHERE contains_text(job_specs.prompt, :needle)"
+                .to_owned(),
+        ],
         Driver::Table => vec![format!(
             "SELECT jobs.seq AS seq, jobs.priority AS priority FROM jobs NOT INDEXED WHERE TRUE{residual}"
         )],

@@ -2,6 +2,7 @@
 
 mod list;
 mod queue;
+pub(super) mod remembered;
 mod row;
 pub(super) mod search;
 mod spending;
@@ -92,7 +93,8 @@ impl Jobs for Engine {
     }
 
     async fn list(&self, filter: JobFilter) -> Result<JobPage, StoreError> {
-        self.readers.read(move |connection| list::list(connection, &filter)).await
+        let totals = self.search_totals.clone();
+        self.readers.read(move |connection| list::list(connection, &totals, &filter)).await
     }
 
     async fn running(&self) -> Result<Vec<Job>, StoreError> {

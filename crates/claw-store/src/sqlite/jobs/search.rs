@@ -32,7 +32,7 @@ pub(in crate::sqlite) fn register(connection: &Connection) -> Result<(), StoreEr
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
     connection.create_scalar_function("contains_text", 2, flags, |context| {
         let (prompt, needle) = (context.get_raw(0).as_str()?, context.get_raw(1).as_str()?);
-        Ok(fold(prompt).contains(needle))
+        Ok(contains(prompt, needle))
     })?;
     Ok(())
 }
@@ -40,6 +40,15 @@ pub(in crate::sqlite) fn register(connection: &Connection) -> Result<(), StoreEr
 /// Returns the text without regard to letter case.
 pub(super) fn fold(text: &str) -> String {
     text.chars().flat_map(char::to_lowercase).collect()
+}
+
+/// Tells whether the prompt holds the folded text.
+fn contains(prompt: &str, needle: &str) -> bool {
+    if prompt.is_ascii() {
+        // Most prompts. Several times as fast as going through the characters, which is what a scan spends its time on.
+        return needle.is_ascii() && prompt.to_ascii_lowercase().contains(needle);
+    }
+    fold(prompt).contains(needle)
 }
 
 /// Returns the text as a query to the index; `None` if the index cannot answer it.
@@ -51,6 +60,12 @@ pub(super) fn index_query(needle: &str) -> Option<String> {
 /// Returns the newest job that the index knows.
 pub(super) fn indexed(connection: &Connection) -> Result<i64, StoreError> {
     counters::get(connection, INDEXED)
+}
+
+/// Returns the newest job; 0 if there is none.
+pub(super) fn newest(connection: &Connection) -> Result<i64, StoreError> {
+    let mut statement = connection.prepare_cached("SELECT max(seq) FROM job_specs")?;
+    Ok(statement.query_row([], |row| row.get::<_, Option<i64>>(0))?.unwrap_or(0))
 }
 
 /// Removes a job from the index, if it is there.
@@ -76,10 +91,8 @@ impl Backlog {
 
     /// Tells whether a step should be taken now.
     pub(in crate::sqlite) fn is_due(&self, connection: &Connection, idle: bool) -> bool {
-        let newest = connection
-            .prepare_cached("SELECT max(seq) FROM job_specs")
-            .and_then(|mut statement| statement.query_row([], |row| row.get::<_, Option<i64>>(0)));
-        let lag = newest.ok().flatten().unwrap_or(0) - self.indexed;
+        // On an error nothing is due; the next write meets it too.
+        let lag = newest(connection).unwrap_or(0) - self.indexed;
         lag >= if idle { LAG } else { LAG_WHEN_BUSY }
             && self.not_before.is_none_or(|not_before| not_before <= Instant::now())
     }
@@ -125,4 +138,25 @@ fn index_some(connection: &Connection, mut indexed: i64) -> Result<i64, StoreErr
         insert.execute(params![indexed, prompt.replace('\0', "\u{fffd}")])?;
     }
     Ok(indexed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_found_in_any_letter_case_and_alphabet() {
+        for (prompt, text, expected) in [
+            ("Mend the BUILD", "build", true),
+            ("Mend the build", "BUILD", true),
+            ("mend", "build", false),
+            ("mend", "\u{e4}", false),
+            ("\u{c4}rger im Bau", "\u{e4}RGER", true),
+            ("300 \u{212a}", "k", true),
+            ("k", "\u{212a}", true),
+            ("\u{6f22}\u{5b57}", "\u{5b57}", true),
+        ] {
+            assert_eq!(contains(prompt, &fold(text)), expected, "{text} in {prompt}");
+        }
+    }
 }

@@ -32,12 +32,16 @@ impl Dimension {
     }
 }
 
+/// Counts the steps from state to state of all jobs, and the deletions.
+const MOVED: &str = "jobs_moved";
+const REMOVED: &str = "jobs_removed";
+
 /// Changes of the counts, added up until they are written.
 #[derive(Default)]
 pub(in crate::sqlite) struct Counts {
     totals: HashMap<(Dimension, String, JobStatus), i64>,
     groups: HashMap<Group, i64>,
-    ended: HashMap<&'static str, i64>,
+    counters: HashMap<&'static str, i64>,
 }
 
 #[derive(PartialEq, Eq, Hash)]
@@ -57,7 +61,7 @@ impl Counts {
         }
         merge(&mut self.totals, other.totals);
         merge(&mut self.groups, other.groups);
-        merge(&mut self.ended, other.ended);
+        merge(&mut self.counters, other.counters);
     }
 
     /// Writes the changes.
@@ -93,7 +97,7 @@ impl Counts {
                 forget.execute(params![tag, owner, workspace, source, status])?;
             }
         }
-        for (name, jobs) in self.ended {
+        for (name, jobs) in self.counters {
             counters::add(connection, name, jobs)?;
         }
         Ok(())
@@ -125,14 +129,22 @@ pub(super) fn added(counts: &mut Counts, job: &Job) {
 pub(super) fn moved(counts: &mut Counts, job: &Job, from: JobStatus) {
     counts.count(job, from, -1);
     counts.count(job, job.status(), 1);
-    if let Some(name) = ended_counter(job.status()) {
-        *counts.ended.entry(name).or_default() += 1;
+    for name in [MOVED].into_iter().chain(ended_counter(job.status())) {
+        *counts.counters.entry(name).or_default() += 1;
     }
 }
 
 /// Forgets a deleted job; what it added to [`counts`] stays.
 pub(super) fn removed(counts: &mut Counts, job: &Job) {
     counts.count(job, job.status(), -1);
+    *counts.counters.entry(REMOVED).or_default() += 1;
+}
+
+/// Returns a number that grows with every change after which a job may no longer be found where it was found before:
+/// a deletion, and a step from state to state if `by_state`.
+pub(super) fn changes(connection: &Connection, by_state: bool) -> Result<i64, StoreError> {
+    let moved = if by_state { counters::get(connection, MOVED)? } else { 0 };
+    Ok(counters::get(connection, REMOVED)? + moved)
 }
 
 /// Returns how many jobs have the value, in the state or in any.
