@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_batch_takes_what_waits_up_to_its_limit() {
+    async fn p9_a_batch_takes_what_waits_up_to_its_limit() {
         let (sender, mut receiver) = mpsc::channel(QUEUE_LINES);
         for number in 0..BATCH_LINES + 1 {
             sender.send(Entry::Line(vec![u8::try_from(number % 251).expect("small")])).await.expect("room");

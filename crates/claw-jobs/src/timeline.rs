@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn descriptions_are_cut_between_characters_and_lose_escape_sequences() {
+    fn r11_descriptions_are_cut_between_characters_and_lose_escape_sequences() {
         assert_eq!(shorten("a\u{1b}[31m\nb"), "a [31m b");
         assert_eq!(shorten(&"ü".repeat(1000)).chars().count(), DESCRIPTION_CHARS + 1);
     }

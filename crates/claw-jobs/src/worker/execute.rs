@@ -3,6 +3,7 @@
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use claw_agent::{
+    gateway::UpstreamError,
     invocation::{Invocation, Situation, WorkspaceBrief, system_text},
     run::{RunEnd, RunReport, RunRequest, run_agent},
     sandbox::SandboxKind,
@@ -285,10 +286,10 @@ impl Worker {
             },
             RunEnd::Cancelled => SavedEnd::Cancelled,
             RunEnd::Failed { kind: FailureKind::ModelUnavailable, message }
-                if report.traffic.last_error.as_ref().and_then(|error| error.status)
-                    == Some(TOO_MANY_REQUESTS) =>
+                if is_rate_limit(report.traffic.last_error.as_ref()) =>
             {
-                self.rate_limited(job, message)
+                let pause = report.traffic.last_error.and_then(|error| error.retry_after);
+                self.rate_limited(job, message, pause)
             }
             RunEnd::Failed { kind, message } => {
                 return self.failed(job, token, Failure { kind, error: message }, usage);
@@ -299,7 +300,7 @@ impl Worker {
 
     /// Decides what follows a run that met the model API's rate limit and nothing worse. That is not the job's fault and
     /// goes by itself, so it spends no retry; but it does not go on for ever.
-    fn rate_limited(&self, job: &Job, message: String) -> SavedEnd {
+    fn rate_limited(&self, job: &Job, message: String, pause: Option<Duration>) -> SavedEnd {
         let now = self.clock.now();
         if let Some(since) = job.postponed_since
             && after(since, MAX_POSTPONED) <= now
@@ -309,7 +310,10 @@ impl Worker {
             return SavedEnd::Failed { kind: FailureKind::ModelUnavailable, error, retry_at: None };
         }
         let paused_until = self.gateway.model_state().paused_until.filter(|until| *until > now);
-        SavedEnd::Postponed { error: message, until: paused_until.unwrap_or_else(|| after(now, POSTPONE)) }
+        SavedEnd::Postponed {
+            error: message,
+            until: paused_until.unwrap_or_else(|| after(now, pause.unwrap_or(POSTPONE))),
+        }
     }
 
     pub(super) fn failed(&self, job: &Job, token: u64, failure: Failure, usage: RunUsage) -> SavedOutcome {
@@ -320,6 +324,12 @@ impl Worker {
         };
         SavedOutcome { token, end: SavedEnd::Failed { kind, error, retry_at }, usage, keep: false }
     }
+}
+
+/// Tells whether the model API would have taken the request at another time: it limits the rate, or said when to come
+/// back.
+fn is_rate_limit(error: Option<&UpstreamError>) -> bool {
+    error.is_some_and(|error| error.status == Some(TOO_MANY_REQUESTS) || error.retry_after.is_some())
 }
 
 /// Leaves out what the CLI says a run cost: the gateway has counted it, turn by turn, and knows better.

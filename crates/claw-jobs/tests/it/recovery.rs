@@ -124,7 +124,7 @@ async fn an_outcome_saved_under_an_earlier_lease_is_taken_up_by_the_next_run() {
 }
 
 #[tokio::test]
-async fn jobs_of_other_installations_are_left_alone() {
+async fn r10_r17_jobs_of_other_installations_are_left_alone() {
     let house = House::new().await;
     house.submit(&admin(), scripted(&json!([{"text": "x"}]))).await;
     let now = now();

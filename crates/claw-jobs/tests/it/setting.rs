@@ -95,8 +95,7 @@ impl House {
         let folder = TempDir::new();
         let data_dir = options.data_dir.unwrap_or_else(|| folder.path().to_owned());
         let clock = options.clock;
-        let database =
-            SqliteStore::open(&data_dir.join("claw.db"), SqliteOptions::default()).expect("a store");
+        let database = open(&data_dir.join("claw.db")).await;
         let store = database.store();
         let config = GateConfig { api_token: Some(Secret::new(API_TOKEN)), data_dir: data_dir.clone() };
         let gate = Gate::new(config, store.clone(), Arc::clone(&clock)).expect("a gate");
@@ -276,6 +275,22 @@ impl House {
         .await;
         last.expect("the job exists")
     }
+}
+
+/// Opens a store. One whose server was killed a moment ago may still be locked: a child that the server was just forking
+/// holds its files until it has become git.
+async fn open(path: &Path) -> SqliteStore {
+    let mut opened = None;
+    wait_until("the store is free", Duration::from_secs(10), async || {
+        match SqliteStore::open(path, SqliteOptions::default()) {
+            Ok(database) => opened = Some(database),
+            Err(error) if error.to_string().contains("in use by another running server") => {}
+            Err(error) => panic!("a store: {error}"),
+        }
+        opened.is_some()
+    })
+    .await;
+    opened.expect("it is open")
 }
 
 /// How workers work here: quick to retry, and no grace.

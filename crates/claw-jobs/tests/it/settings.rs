@@ -29,7 +29,7 @@ async fn an_administrator_changes_limits_and_sends_the_whole_map_back() {
 }
 
 #[tokio::test]
-async fn nobody_moves_jobs_onto_the_host_or_mounts_folders_by_a_setting() {
+async fn s7_nobody_moves_jobs_onto_the_host_or_mounts_folders_by_a_setting() {
     let house = House::new().await;
     let cases = [
         ("execution_backend", "docker", ErrorCode::InvalidRequest),

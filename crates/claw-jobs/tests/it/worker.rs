@@ -32,7 +32,7 @@ async fn a_job_runs_to_its_result_and_its_file_is_in_the_history() {
 }
 
 #[tokio::test]
-async fn an_ephemeral_workspace_keeps_nothing_of_a_job_not_even_its_home() {
+async fn s4_an_ephemeral_workspace_keeps_nothing_of_a_job_not_even_its_home() {
     let house = House::new().await;
     let worker = house.worker().await;
     let homes = house.folder.path().join("homes");
@@ -58,7 +58,7 @@ async fn an_ephemeral_workspace_keeps_nothing_of_a_job_not_even_its_home() {
 }
 
 #[tokio::test]
-async fn a_job_that_waits_is_claimed_by_a_signal_and_not_by_a_timer() {
+async fn p1_a_job_that_waits_is_claimed_by_a_signal_and_not_by_a_timer() {
     let house = House::new().await;
     let worker = house.worker().await;
     wait_until("the worker is idle", Duration::from_secs(10), async || house.state.snapshot().capacity > 0)
@@ -118,7 +118,7 @@ async fn a_deleted_workspace_fails_the_job_instead_of_running_it_somewhere_else(
 }
 
 #[tokio::test]
-async fn a_starting_folder_that_is_not_there_fails_the_job_at_once() {
+async fn r12_a_starting_folder_that_is_not_there_fails_the_job_at_once() {
     let house = House::new().await;
     let worker = house.worker().await;
 
@@ -161,7 +161,7 @@ echo '{"type":"result","subtype":"success","is_error":false,"result":"ok"}'
 }
 
 #[tokio::test]
-async fn every_line_of_a_flood_is_in_the_log_in_order() {
+async fn r22_every_line_of_a_flood_is_in_the_log_in_order() {
     const LINES: usize = 20_000;
     let house = House::new().await;
     let program = house.folder.path().join("agent");

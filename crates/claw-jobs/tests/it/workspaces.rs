@@ -25,7 +25,7 @@ async fn files_are_written_read_and_deleted_and_the_timeline_tells() {
 }
 
 #[tokio::test]
-async fn another_key_cannot_see_or_touch_the_workspace() {
+async fn s21_another_key_cannot_see_or_touch_the_workspace() {
     let house = House::new().await;
     let workspace = house.workspace(&agent("alice")).await;
     let (bob, id) = (agent("bob"), workspace.id);
@@ -64,7 +64,7 @@ async fn a_workspace_with_open_jobs_is_not_deleted() {
 }
 
 #[tokio::test]
-async fn an_update_replaces_what_it_names_and_keeps_the_limits_it_does_not() {
+async fn r24_an_update_replaces_what_it_names_and_keeps_the_limits_it_does_not() {
     let house = House::new().await;
     let workspace = house.workspace(&admin()).await;
     let change = |name: &str, memory_limit_bytes| WorkspaceChange {
