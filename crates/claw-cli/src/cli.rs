@@ -17,7 +17,8 @@ use crate::{commands, context::Context, error::CliError};
     max_term_width = 110
 )]
 #[command(
-    after_help = "Exit codes: 0 success, 1 failure, 2 not found, 3 wrong state, 4 wait timed out, 64 usage."
+    after_help = "Exit codes: 0 success, 1 failure, 2 not found, 3 wrong state, 4 wait timed out, 64 usage, \
+                  130 interrupted."
 )]
 pub(crate) struct Cli {
     #[command(flatten)]

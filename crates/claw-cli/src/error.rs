@@ -14,17 +14,41 @@ pub(crate) struct CliError {
     code: ErrorCode,
     message: String,
     hint: Option<String>,
-    is_broken_pipe: bool,
+    nature: Nature,
 }
+
+/// What beyond its code decides about the exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Nature {
+    /// Nothing.
+    Ordinary,
+    /// The command line or a setting asks for what cannot be; the server was not asked.
+    Usage,
+    /// The person ended it.
+    Interrupted,
+    /// The reader of our output went away.
+    BrokenPipe,
+}
+
+/// A command line that cannot be understood (`EX_USAGE` of sysexits.h), apart from 2 for "not found".
+pub(crate) const EXIT_USAGE: u8 = 64;
+
+/// What shells report for a program that SIGINT ended.
+const EXIT_INTERRUPTED: u8 = 130;
 
 impl CliError {
     pub(crate) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), hint: None, is_broken_pipe: false }
+        Self { code, message: message.into(), hint: None, nature: Nature::Ordinary }
     }
 
-    /// A request that cannot be carried out as it was given.
+    /// A command line or a setting that cannot be carried out as it was given.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
-        Self::new(ErrorCode::InvalidRequest, message)
+        Self { nature: Nature::Usage, ..Self::new(ErrorCode::InvalidRequest, message) }
+    }
+
+    /// A wait that the person ended with Ctrl-C.
+    pub(crate) fn interrupted(message: impl Into<String>) -> Self {
+        Self { nature: Nature::Interrupted, ..Self::new(ErrorCode::WaitTimedOut, message) }
     }
 
     /// Something that should not happen.
@@ -46,12 +70,16 @@ impl CliError {
     }
 
     pub(crate) fn exit_code(&self) -> u8 {
-        self.code.exit_code()
+        match self.nature {
+            Nature::Usage => EXIT_USAGE,
+            Nature::Interrupted => EXIT_INTERRUPTED,
+            Nature::Ordinary | Nature::BrokenPipe => self.code.exit_code(),
+        }
     }
 
     /// Tells whether the reader of our output went away.
     pub(crate) fn is_broken_pipe(&self) -> bool {
-        self.is_broken_pipe
+        self.nature == Nature::BrokenPipe
     }
 }
 
@@ -109,7 +137,10 @@ impl From<SettingsError> for CliError {
 
 impl From<io::Error> for CliError {
     fn from(error: io::Error) -> Self {
-        let is_broken_pipe = error.kind() == io::ErrorKind::BrokenPipe;
-        Self { is_broken_pipe, ..Self::new(ErrorCode::Internal, error.to_string()) }
+        let nature = match error.kind() {
+            io::ErrorKind::BrokenPipe => Nature::BrokenPipe,
+            _ => Nature::Ordinary,
+        };
+        Self { nature, ..Self::new(ErrorCode::Internal, error.to_string()) }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Each command is one file under `commands/`. Data goes to standard output, everything else to standard error; the
 //! exit code is 0 for success, 1 for a failure, 2 for something that does not exist, 3 for the wrong state, 4 for a
-//! wait that timed out and 64 for a command line that cannot be understood.
+//! wait that timed out, 64 for a command line or setting that cannot be used, and 130 for a wait ended with Ctrl-C.
 
 mod cli;
 mod commands;
@@ -25,13 +25,10 @@ use clap::Parser;
 use crate::{
     cli::{Cli, Command},
     context::Context,
-    error::CliError,
+    error::{CliError, EXIT_USAGE},
     output::Output,
     settings::Environment,
 };
-
-/// A command line that cannot be understood (`EX_USAGE` of sysexits.h), apart from 2 for "not found".
-const EXIT_USAGE: u8 = 64;
 
 fn main() -> ExitCode {
     let environment = Environment::capture();

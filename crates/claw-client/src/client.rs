@@ -4,7 +4,7 @@ use std::{sync::Once, time::Duration};
 
 use bytes::Bytes;
 use claw_core::{ErrorCode, Secret};
-use reqwest::{Method, Response, header::HeaderValue};
+use reqwest::{Method, Response, StatusCode, header::HeaderValue};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
@@ -114,7 +114,7 @@ impl Client {
         if let Some((name, value)) = &self.credential {
             request = request.header(*name, value.clone());
         }
-        Call { client: self, request, missing: None, timeout: Some(CALL_TIMEOUT) }
+        Call { client: self, request, missing: None, accepted: None, timeout: Some(CALL_TIMEOUT) }
     }
 
     pub(crate) fn get<'a>(&self, path: impl IntoIterator<Item = &'a str>) -> Call<'_> {
@@ -140,6 +140,7 @@ pub(crate) struct Call<'a> {
     client: &'a Client,
     request: reqwest::RequestBuilder,
     missing: Option<ErrorCode>,
+    accepted: Option<StatusCode>,
     timeout: Option<Duration>,
 }
 
@@ -165,6 +166,12 @@ impl Call<'_> {
         self
     }
 
+    /// Takes an answer with this status like one of the 200s.
+    pub(crate) fn accept(mut self, status: StatusCode) -> Self {
+        self.accepted = Some(status);
+        self
+    }
+
     /// Lets the answer take any time, as long as something of it keeps coming.
     pub(crate) fn streaming(mut self) -> Self {
         self.timeout = None;
@@ -180,7 +187,7 @@ impl Call<'_> {
         };
         let response = request.send().await.map_err(|error| ClientError::unreachable(server, error))?;
         let status = response.status();
-        if status.is_success() {
+        if status.is_success() || self.accepted == Some(status) {
             return Ok(response);
         }
         if status.is_redirection() {

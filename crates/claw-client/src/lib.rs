@@ -40,7 +40,7 @@ pub use api::{
         Cancelled, Job, JobLog, JobQuery, JobResult, JobSort, JobUpdate, LogEvent, LogFollower, SubmitJob,
         Submitted,
     },
-    system::{DockerStatus, QueueCounts, Setting, Status, Worker, Workers},
+    system::{DockerStatus, QueueCounts, Readiness, Setting, Status, Worker, Workers},
     users::{User, UserList},
     workspaces::{
         Commit, FileEntry, FileList, History, NewWorkspace, Timeline, TimelineEntry, Workspace, WorkspacePage,

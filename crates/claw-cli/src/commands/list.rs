@@ -1,7 +1,7 @@
 //! `claw list`: jobs, the newest first unless told otherwise.
 
 use clap::{Args, ValueEnum};
-use claw_client::{JobPage, JobQuery, JobSort};
+use claw_client::{Client, JobPage, JobQuery, JobSort};
 use claw_core::{Clock, JobStatus, SystemClock};
 use owo_colors::Style;
 
@@ -21,7 +21,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_parser = parse_status)]
     status: Option<JobStatus>,
     /// Only jobs that came through this door
-    #[arg(long, value_parser = ["cli", "api", "webhook", "cron", "filewatcher"])]
+    #[arg(long, value_parser = parse_source)]
     source: Option<String>,
     /// Only jobs with this label
     #[arg(long)]
@@ -55,6 +55,14 @@ fn parse_status(text: &str) -> Result<JobStatus, String> {
     JobStatus::from_name(text).ok_or_else(|| format!("expected one of {}", names()))
 }
 
+fn parse_source(text: &str) -> Result<String, String> {
+    match text {
+        "api" | "webhook" | "cron" | "filewatcher" => Ok(text.to_owned()),
+        "cli" => Err("jobs from the command line come through the API: use `api`".to_owned()),
+        _ => Err("expected one of api, webhook, cron, filewatcher".to_owned()),
+    }
+}
+
 pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), CliError> {
     let client = context.client()?;
     let workspace_id = match &arguments.workspace {
@@ -76,7 +84,18 @@ pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), C
         offset: Some(arguments.offset),
     };
     let page = client.jobs(&query).await?;
-    context.output.answer(&page, |page| print(&context.output, page, arguments.offset))
+    let output = &context.output;
+    output.answer(&page, |page| print(output, page, arguments.offset))?;
+    if !output.quiet && !output.json && sees_only_its_own(&client).await {
+        output.note("these are the jobs made with this key; an administrator sees all of them");
+    }
+    Ok(())
+}
+
+/// Tells whether the credential is a key without the right to see others' jobs. Who cannot tell is told nothing.
+async fn sees_only_its_own(client: &Client) -> bool {
+    let is_all = |scope: &String| matches!(scope.as_str(), "*" | "admin");
+    client.own_key().await.is_ok_and(|key| key.role == "agent" && !key.scopes.iter().any(is_all))
 }
 
 fn print(output: &Output, page: &JobPage, offset: u64) -> std::io::Result<()> {

@@ -3,6 +3,7 @@
 use clap::Args;
 use claw_client::{Client, LogEvent};
 use claw_core::JobId;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{context::Context, error::CliError, ids, render::log::LogRenderer};
 
@@ -33,7 +34,8 @@ pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), C
         None => 0,
     };
     if arguments.follow {
-        return follow(context, &client, id, after, arguments.raw).await;
+        let interrupt = Interrupt::listen()?;
+        return interrupt.or(id, follow(context, &client, id, after, arguments.raw)).await;
     }
     let printer = Printer::new(context, arguments.raw);
     let mut offset = after;
@@ -67,6 +69,31 @@ pub(super) async fn follow(
         }
     }
     Ok(())
+}
+
+/// Ctrl-C, from now on.
+pub(super) struct Interrupt(Signal);
+
+impl Interrupt {
+    pub(super) fn listen() -> Result<Self, CliError> {
+        Ok(Self(signal(SignalKind::interrupt())?))
+    }
+
+    /// Waits for a job, unless the person ends it: then says that the job does not end with it.
+    pub(super) async fn or(
+        mut self,
+        job: JobId,
+        wait: impl Future<Output = Result<(), CliError>>,
+    ) -> Result<(), CliError> {
+        tokio::select! {
+            outcome = wait => outcome,
+            _ = self.0.recv() => {
+                let short = ids::short(&job.to_string()).to_owned();
+                Err(CliError::interrupted(format!("no longer waiting for job {job}; it goes on"))
+                    .with_hint(format!("`claw logs -f {short}` follows it, `claw cancel {short}` ends it")))
+            }
+        }
+    }
 }
 
 /// Prints lines raw, or for people.

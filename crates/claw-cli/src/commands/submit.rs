@@ -72,18 +72,22 @@ pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), C
             false => output.line(format!("{id} {}", render::status(output.stdout, submitted.status))),
         });
     }
+    let interrupt = logs::Interrupt::listen()?;
     output.note(format!("job {id} submitted"));
     let limit = wait_timeout.map(Duration::from_secs);
-    if follow {
-        let followed = logs::follow(context, &client, id, 0, false);
-        match limit {
-            Some(limit) => {
-                tokio::time::timeout(limit, followed).await.map_err(|_| timed_out(id, limit))??;
+    let wait = async {
+        if follow {
+            let followed = logs::follow(context, &client, id, 0, false);
+            match limit {
+                Some(limit) => {
+                    tokio::time::timeout(limit, followed).await.map_err(|_| timed_out(id, limit))??;
+                }
+                None => followed.await?,
             }
-            None => followed.await?,
         }
-    }
-    finish(context, &client, id, limit, follow).await
+        finish(context, &client, id, limit, follow).await
+    };
+    interrupt.or(id, wait).await
 }
 
 async fn request(arguments: Arguments, client: &Client) -> Result<SubmitJob, CliError> {

@@ -61,9 +61,12 @@ pub(crate) async fn run(
     if let Some(client) = &client {
         on_check("the credential");
         checks.push(server::credential(context, &url, client).await?);
+        on_check("the work");
+        checks.extend(server::work(client).await);
         if !url.is_loopback() {
             on_check("the server's Docker");
             checks.push(server::docker(client).await);
+            checks.extend(server::model(client).await);
         }
     }
     if !url.is_loopback() {

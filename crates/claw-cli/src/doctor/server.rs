@@ -8,6 +8,7 @@ use tokio::time::timeout;
 
 use super::Check;
 use crate::{
+    commands::status::describe_login,
     context::{Context, CredentialSource},
     error::CliError,
 };
@@ -115,8 +116,38 @@ pub(super) async fn docker(client: &Client) -> Check {
     }
 }
 
-/// Asks the server whether it has a credential for the model API; `None` if it does not say so.
+/// Asks the server how its credential for the model API stands; `None` if it does not say so.
 pub(super) async fn model(client: &Client) -> Option<Check> {
+    const NAME: &str = super::MODEL_CREDENTIAL;
+    if let Ok(login) = client.model_login().await {
+        let found = format!("the server: {}", describe_login(&login));
+        return Some(match login.state.as_deref().unwrap_or(&login.status) {
+            "valid" | "expiring" => Check::ok(NAME, found),
+            _ => Check::fail(
+                NAME,
+                found,
+                "log in with `claude` as the server's user, or start the server with ANTHROPIC_API_KEY",
+            ),
+        });
+    }
     let setting = client.setting("anthropic_api_key").await.ok()?;
-    (!setting.value.is_empty()).then(|| Check::ok(super::MODEL_CREDENTIAL, "the server has one"))
+    (!setting.value.is_empty()).then(|| Check::ok(NAME, "the server has one"))
+}
+
+/// Asks the server whether it takes new work and starts jobs; `None` if it does not say so.
+pub(super) async fn work(client: &Client) -> Option<Check> {
+    const NAME: &str = "work";
+    let readiness = client.readiness().await.ok()?.into_value();
+    if readiness.ready {
+        return Some(Check::ok(NAME, "jobs are taken and started"));
+    }
+    let mut reasons = readiness.reasons;
+    if reasons.is_empty() {
+        let status = client.status().await.ok().map(claw_client::Answer::into_value);
+        reasons.extend(status.and_then(|status| status.waiting_because));
+    }
+    if reasons.is_empty() {
+        return Some(Check::fail(NAME, "no job is started", "ask an administrator of the server"));
+    }
+    Some(Check::fail(NAME, reasons.join("; "), "jobs wait until this is mended, and go on by themselves"))
 }

@@ -179,6 +179,7 @@ impl Parts {
             disk: self.disk.clone(),
             worker: self.worker_state.clone(),
             gateway: self.gateway.clone(),
+            sandbox: self.docker_sandbox.clone(),
             gauges: self.gauges.clone(),
             scrape,
         };

@@ -1,7 +1,7 @@
 //! What the HTTP side asks of the other parts.
 
 use async_trait::async_trait;
-use claw_agent::gateway::Gateway;
+use claw_agent::{docker::DockerSandbox, gateway::Gateway};
 use claw_jobs::{DiskGuard, JobsGauges, WorkerState};
 use claw_server::{ModelLogin, Probes};
 use claw_store::Store;
@@ -14,6 +14,7 @@ pub(super) struct ServerProbes {
     pub(super) disk: DiskGuard,
     pub(super) worker: WorkerState,
     pub(super) gateway: Gateway,
+    pub(super) sandbox: Option<DockerSandbox>,
     pub(super) gauges: JobsGauges,
     pub(super) scrape: Scrape,
 }
@@ -56,5 +57,9 @@ impl Probes for ServerProbes {
         // Several parts may wait for the same thing.
         reasons.dedup();
         reasons
+    }
+
+    fn sandboxes_waiting(&self) -> Option<usize> {
+        self.sandbox.as_ref().map(DockerSandbox::waiting)
     }
 }

@@ -16,6 +16,7 @@ const UPDATE: &str = "UPDATE_DOCS";
 const WITHOUT_TESTS: [&str; 2] = ["*Not there*", "*Open*"];
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "whoever writes the document anew says so with a variable")]
 fn every_known_fault_and_threat_has_tests_that_bear_its_id() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let path = root.join(DOCUMENT);

@@ -23,6 +23,10 @@ async fn a_command_line_that_cannot_be_understood_exits_with_64() {
         &["key", "create", "--scope", "everything"],
         &["--api-url", "ftp://x", "list"],
         &["-q", "-v", "list"],
+        // What only shows after the flags were read is no less a mistake of usage.
+        &["submit", "x", "--wait-timeout", "5"],
+        &["key", "update", "self", "--label", "x"],
+        &["serve", "--set", "sandbox.memry=1g"],
     ] {
         let ran = Claw::new(home.path(), arguments).run().await;
         assert_eq!((ran.code, ran.stdout.as_str()), (64, ""), "{arguments:?}: {ran:?}");

@@ -125,6 +125,40 @@ async fn a_wait_ends_when_the_job_is_cancelled_meanwhile() {
 }
 
 #[tokio::test]
+async fn a_wait_ended_with_ctrl_c_says_that_the_job_goes_on_and_how_to_end_it() {
+    let server = Server::start().await;
+
+    for flag in ["--wait", "--follow"] {
+        let ran = server.command(&["submit", HANGS, flag]).interrupted_after("submitted").await;
+
+        let said = ran.failed(130);
+        assert!(said.contains("it goes on") && said.contains("claw cancel"), "{said}");
+    }
+    assert_eq!(server.claw(&["--json", "list", "--status", "running"]).await.json()["total"], 2);
+}
+
+#[tokio::test]
+async fn a_key_that_sees_only_its_own_jobs_is_told_so() {
+    let server = Server::start().await;
+    let key = server.claw(&["key", "create", "--scope", "jobs:read"]).await.ok();
+
+    let agent = server.anonymous(&["--api-key", key.trim(), "list"]).run().await;
+    let admin = server.claw(&["list"]).await;
+
+    assert!(agent.stderr.contains("made with this key"), "{}", agent.stderr);
+    assert!(!admin.stderr.contains("made with this key"), "{}", admin.stderr);
+}
+
+#[tokio::test]
+async fn jobs_of_the_command_line_are_not_looked_for_under_a_source_that_none_has() {
+    let server = Server::start().await;
+
+    let said = server.claw(&["list", "--source", "cli"]).await.failed(64);
+
+    assert!(said.contains("use `api`"), "{said}");
+}
+
+#[tokio::test]
 async fn following_shows_the_log_and_then_the_result() {
     let server = Server::start().await;
 
@@ -164,7 +198,7 @@ async fn digits_that_fit_several_jobs_are_refused_with_the_candidates() {
     let (first, second) = (server.submit(SUCCEEDS).await, server.submit(FAILS).await);
 
     // Ids of one minute share their first digits.
-    let said = server.claw(&["status", &first[..8]]).await.failed(1);
+    let said = server.claw(&["status", &first[..8]]).await.failed(64);
 
     assert!(said.contains("more than one job") && said.contains(&first) && said.contains(&second), "{said}");
 }

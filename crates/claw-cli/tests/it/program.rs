@@ -3,7 +3,10 @@
 use std::{path::Path, process::Stdio, time::Duration};
 
 use serde_json::Value;
-use tokio::{io::AsyncWriteExt, process::Command};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    process::Command,
+};
 
 /// No command here takes this long.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -58,6 +61,31 @@ impl Claw {
             stdout: String::from_utf8(output.stdout).expect("output is UTF-8"),
             stderr: String::from_utf8(output.stderr).expect("output is UTF-8"),
         }
+    }
+}
+
+impl Claw {
+    /// Runs it until it has written `text` to standard error, and then presses Ctrl-C.
+    pub(crate) async fn interrupted_after(mut self, text: &str) -> Ran {
+        let mut child = self.command.stdin(Stdio::null()).spawn().expect("claw starts");
+        let mut stderr = BufReader::new(child.stderr.take().expect("a pipe"));
+        let rest = async {
+            let mut said = String::new();
+            while !said.contains(text) {
+                assert!(
+                    stderr.read_line(&mut said).await.expect("text") > 0,
+                    "it never said `{text}`: {said}"
+                );
+            }
+            let pid = i32::try_from(child.id().expect("it runs")).expect("a process id");
+            let pid = rustix::process::Pid::from_raw(pid).expect("a process id");
+            rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("signaled");
+            stderr.read_to_string(&mut said).await.expect("text");
+            (child.wait_with_output().await.expect("it ran"), said)
+        };
+        let (output, stderr) = tokio::time::timeout(LIMIT, rest).await.expect("claw ends");
+        let code = output.status.code().expect("claw was not killed");
+        Ran { code, stdout: String::from_utf8(output.stdout).expect("output is UTF-8"), stderr }
     }
 }
 

@@ -135,6 +135,8 @@ impl Server {
 fn router(shared: Shared) -> Router {
     let open = Router::new()
         .route("/health", get(|| async { "ok" }))
+        .route("/ready", get(ready))
+        .route("/api/v1/auth/oauth-status", get(login))
         .route("/api/auth/status", get(auth_status))
         .route("/api/auth/setup", post(auth_setup))
         .route("/api/auth/verify", post(auth_verify));
@@ -147,6 +149,17 @@ fn router(shared: Shared) -> Router {
         .route("/api/v1/jobs/{id}/cancel", post(cancel))
         .route("/api/v1/events/jobs", get(job_events))
         .route("/api/v1/status", get(status))
+        .route(
+            "/api/v1/spending",
+            get(|| async {
+                Json(json!({"from": "2026-01-01", "to": "2026-01-01", "group_by": "day", "total_usd": 1.25, "items": []}))
+            }),
+        )
+        .route(
+            "/api/v1/config/{key}",
+            get(|Path(key): Path<String>| async move { Json(json!({"key": key, "value": "100"})) }),
+        )
+        .route("/api/settings", get(own_key))
         .route("/api/v1/workers", get(|| async { Json(json!({"items": [], "capacity": 2, "active": 0})) }))
         .route("/api/v1/auth/users", post(create_user))
         .route("/api/v1/workspaces", post(create_workspace).get(list_workspaces))
@@ -190,6 +203,23 @@ fn new_id() -> String {
 fn key_meta(label: &str, scopes: &[&str], role: &str) -> Value {
     json!({"id": new_id(), "key_prefix": "wag_live_k", "label": label, "scopes": scopes, "role": role,
            "created_at": "2026-01-01T00:00:00Z", "last_used_at": ""})
+}
+
+async fn own_key(State(shared): State<Shared>, headers: HeaderMap) -> Response {
+    let key = headers["x-api-key"].to_str().expect("text");
+    let meta = shared.kept().keys[key].clone();
+    data(meta)
+}
+
+async fn ready() -> Response {
+    let reasons = ["the disk has 12.0 MiB free"];
+    (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"ready": false, "reasons": reasons}))).into_response()
+}
+
+async fn login() -> Json<Value> {
+    Json(
+        json!({"status": "valid", "state": "expiring", "kind": "Claude login", "expires_at": 1_767_225_600_000_i64}),
+    )
 }
 
 async fn auth_status(State(shared): State<Shared>) -> Response {
@@ -343,7 +373,8 @@ async fn job_events(State(shared): State<Shared>) -> Response {
 
 async fn status() -> Json<Value> {
     Json(json!({"status": "healthy", "queue": {"pending": 1, "running": 2, "completed": 3, "failed": 4},
-        "docker_available": false, "sandbox_image_ready": false, "execution_backend": "docker", "worker_count": 2}))
+        "docker_available": false, "sandbox_image_ready": false, "execution_backend": "docker", "worker_count": 2,
+        "capacity": 2, "active": 1, "sandboxes_waiting": 1}))
 }
 
 async fn create_user(State(shared): State<Shared>, Json(body): Json<Value>) -> Response {

@@ -25,7 +25,7 @@ async fn a_path_that_leaves_the_workspace_is_refused_before_anything_is_sent() {
     server.claw(&["workspace", "create", "site"]).await.ok();
 
     for path in ["../etc/passwd", "/etc/passwd", ".git/config", "a/../../b"] {
-        server.claw(&["workspace", "cat", "site", path]).await.failed(1);
+        server.claw(&["workspace", "cat", "site", path]).await.failed(64);
     }
 }
 
@@ -36,7 +36,7 @@ async fn a_name_that_two_workspaces_have_is_refused_with_both() {
     let taken = server.claw(&["workspace", "create", "twin"]).await.failed(3);
     server.double_workspace("twin");
 
-    let said = server.claw(&["workspace", "cat", "twin", "a"]).await.failed(1);
+    let said = server.claw(&["workspace", "cat", "twin", "a"]).await.failed(64);
     let missing = server.claw(&["workspace", "cat", "nobody", "a"]).await.failed(2);
 
     assert!(taken.contains("a workspace with the name `twin` exists"), "{taken}");

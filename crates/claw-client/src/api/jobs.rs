@@ -99,6 +99,10 @@ pub struct Job {
     /// Runs after the first one.
     #[serde(default)]
     pub retry_count: u32,
+    /// Why it waits, if it waits for more than its turn.
+    pub waiting_because: Option<String>,
+    /// When it goes on by itself, if that is known.
+    pub waiting_until: Option<Timestamp>,
 }
 
 /// What a finished job brought.

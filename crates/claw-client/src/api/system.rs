@@ -1,6 +1,7 @@
 //! The state of the installation.
 
 use claw_core::{JobId, Timestamp, WorkspaceId};
+use reqwest::StatusCode;
 use serde::Deserialize;
 
 use super::v1;
@@ -36,10 +37,26 @@ pub struct Status {
     pub execution_backend: Option<String>,
     /// Workers that are alive.
     pub worker_count: Option<u64>,
+    /// How many jobs can run at once.
+    pub capacity: Option<u64>,
+    /// How many do.
+    pub active: Option<u64>,
+    /// Started sandboxes that wait for a job.
+    pub sandboxes_waiting: Option<u64>,
     /// Why no job is claimed at present, with the way out.
     pub waiting_because: Option<String>,
     /// The server's version.
     pub version: Option<String>,
+}
+
+/// Whether new work is taken.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Readiness {
+    /// It is.
+    pub ready: bool,
+    /// Why not, as far as the caller is told.
+    #[serde(default)]
+    pub reasons: Vec<String>,
 }
 
 /// A setting of the installation.
@@ -96,6 +113,15 @@ impl Client {
     /// See [`ClientError`].
     pub async fn status(&self) -> Result<Answer<Status>, ClientError> {
         self.get(v1!["status"]).json().await
+    }
+
+    /// Returns whether new work is taken.
+    ///
+    /// # Errors
+    ///
+    /// See [`ClientError`].
+    pub async fn readiness(&self) -> Result<Answer<Readiness>, ClientError> {
+        self.get(["ready"]).accept(StatusCode::SERVICE_UNAVAILABLE).json().await
     }
 
     /// Returns the workers.
