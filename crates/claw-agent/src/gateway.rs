@@ -47,7 +47,7 @@ mod usage;
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
-use claw_core::{Clock, Coded, ErrorCode};
+use claw_core::{Clock, Coded, ErrorCode, Secret};
 use reqwest::Url;
 use tokio::sync::watch;
 
@@ -210,6 +210,16 @@ impl Gateway {
     /// Returns how the credential stands, looking at the login file if there is one.
     pub async fn login(&self) -> LoginState {
         self.shared.credentials.state().await
+    }
+
+    /// Returns the secret that would be used now, for whoever keeps it out of what agents leave behind; `None` if there
+    /// is none. A login that is about to run out is renewed.
+    pub async fn secret(&self) -> Option<Secret> {
+        match self.shared.credentials.current().await.ok()? {
+            Credential::ApiKey(secret) | Credential::Bearer(secret) | Credential::Oauth(secret) => {
+                Some(secret)
+            }
+        }
     }
 
     /// Waits until nothing is under way that must not be cut short, which is the renewal of a login.

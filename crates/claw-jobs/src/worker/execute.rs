@@ -240,6 +240,10 @@ impl Worker {
         let Prepared { workspace, settings, copy, warm } = prepared;
         let spec = &claimed.job.spec;
         let (limits, network) = settings.within(workspace.as_ref());
+        // A login has another token every few hours.
+        if let Some(secret) = self.gateway.secret().await {
+            self.redactor.learn(secret);
+        }
         let request = RunRequest {
             job: claimed.job.id,
             attempt: claimed.token,

@@ -133,7 +133,8 @@ impl House {
             settings,
             spending,
             disk,
-            redactor: Redactor::new([Secret::new(API_TOKEN), Secret::new(MODEL_KEY)]),
+            // The worker learns of the model's credential by itself.
+            redactor: Redactor::new([Secret::new(API_TOKEN)]),
             clock,
             state: WorkerState::default(),
             model_url: model.base_url().to_owned(),
