@@ -5,7 +5,7 @@ use std::{
     io::{self, Read},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rusqlite::{Connection, OpenFlags};
@@ -15,6 +15,10 @@ use crate::StoreError;
 
 /// Readers never wait for the writer in WAL mode; only recovery after a crash and checkpoints take short locks.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a lock that somebody holds is waited for, and how often it is looked at.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+const LOCK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Statements kept ready per connection. More than there are different ones.
 const STATEMENTS: usize = 128;
@@ -56,16 +60,23 @@ pub(super) fn prepare(path: &Path) -> Result<Lock, StoreError> {
     let mut lock_path = path.as_os_str().to_owned();
     lock_path.push(".lock");
     let lock = open_private(&PathBuf::from(lock_path)).map_err(failed)?;
-    match lock.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let reason = format!(
-                "{} is in use by another running server: stop that one or choose another data folder",
-                path.display()
-            );
-            return Err(StoreError::Unavailable { reason });
+    let started = Instant::now();
+    loop {
+        match lock.try_lock() {
+            Ok(()) => break,
+            // A server that was just killed may have left a child between fork and exec that still holds the lock.
+            Err(TryLockError::WouldBlock) if started.elapsed() < LOCK_PATIENCE => {
+                std::thread::sleep(LOCK_AGAIN)
+            }
+            Err(TryLockError::WouldBlock) => {
+                let reason = format!(
+                    "{} is in use by another running server: stop that one or choose another data folder",
+                    path.display()
+                );
+                return Err(StoreError::Unavailable { reason });
+            }
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
-        Err(TryLockError::Error(error)) => return Err(failed(error)),
     }
     // SQLite gives its `-wal` and `-shm` files the rights of this one.
     open_private(path).map_err(failed)?;
