@@ -167,6 +167,9 @@ fn the_end_of_standard_error_explains_an_early_exit() {
 }
 
 proptest! {
+    // Each case makes tens of kilobytes of text.
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn the_replacement_text_is_bounded_and_cut_between_characters(texts in prop::collection::vec("[äb€]{0,9000}", 1..8)) {
         let lines: Vec<Value> = texts.iter().map(|text| says(text)).collect();
