@@ -12,6 +12,7 @@ mod redact;
 mod retention;
 mod service;
 mod settings;
+mod spans;
 mod spending;
 mod timeline;
 mod worker;

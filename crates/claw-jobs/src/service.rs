@@ -13,8 +13,9 @@ use claw_store::{
 };
 use futures_util::{Stream, StreamExt};
 use serde_json::json;
+use tracing::Instrument;
 
-use crate::{JobsError, LogItem, LogPage, WorkspaceService, gauges, workspaces::not_theirs};
+use crate::{JobsError, LogItem, LogPage, WorkspaceService, gauges, spans, workspaces::not_theirs};
 
 /// A job as someone asks for it.
 #[derive(Clone, Debug, PartialEq)]
@@ -82,7 +83,7 @@ impl JobService {
             let submitted = self.store.jobs.submit(request, self.clock.now()).await?;
             Ok::<_, JobsError>(submitted)
         };
-        let submitted = self.gate.perform(actor, deed, submit).await?;
+        let submitted = self.gate.perform(actor, deed, submit).instrument(spans::submit(id)).await?;
         if submitted.created {
             tracing::debug!(job.id = %submitted.job.id, owner = submitted.job.owner, "job submitted");
         }

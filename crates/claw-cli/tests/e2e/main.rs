@@ -9,5 +9,6 @@ mod main_job;
 mod operations;
 mod set_up;
 mod setting;
+mod traces;
 mod warm;
 mod without_docker;

@@ -8,9 +8,10 @@ use claw_store::{ClaimRequest, Topic, fault};
 use jiff::SignedDuration;
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::Instrument;
 
 use super::{Wait, Worker};
-use crate::{JobsError, gauges};
+use crate::{JobsError, gauges, spans};
 
 /// How long the loop sleeps without a signal at the most. A safety net: signals may be lost.
 const SAFETY: Duration = Duration::from_secs(10);
@@ -65,11 +66,13 @@ impl Worker {
                     let stop_runs = stop_runs.child_token();
                     let state_slots = Arc::clone(&slots);
                     self.state.set_active(self.config.capacity - slots.available_permits());
-                    runs.spawn(async move {
+                    let span = spans::run(&claimed, self.clock.as_ref());
+                    let run = async move {
                         worker.run_supervised(*claimed, stop_runs).await;
                         drop(slot);
                         worker.state.set_active(worker.config.capacity - state_slots.available_permits());
-                    });
+                    };
+                    runs.spawn(run.instrument(span));
                     continue;
                 }
                 Ok(Next::Idle { some_held }) => {

@@ -17,6 +17,7 @@ use claw_store::fault;
 use claw_workspace::WorkingCopy;
 use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::{
     Worker, changes,
@@ -29,6 +30,7 @@ use crate::{
     HouseLine, JobsError,
     logs::LogWriter,
     settings::RunSettings,
+    spans,
     workspaces::{self, KIND},
 };
 
@@ -139,7 +141,7 @@ impl Worker {
             let saved = SavedOutcome { token: claimed.token, ..saved };
             return self.keep_and_finish(job, saved, Some(&copy), log, ender).await;
         }
-        let prepared = self.prepare(job).await;
+        let prepared = self.prepare(job).instrument(spans::prepare(job.id)).await;
         let is_warm = prepared.as_ref().is_ok_and(|prepared| prepared.warm.is_some());
         log.house(HouseLine::RunStarted {
             attempt: claimed.token,
@@ -164,7 +166,7 @@ impl Worker {
         fault::point("worker.before_run");
         let about = format!("job started: {}", job.spec.prompt);
         self.note(job.spec.workspace_id, WorkspaceEventKind::JobStarted, job, &about).await;
-        let report = self.run_agent(claimed, &prepared, ender, log).await;
+        let report = self.run_agent(claimed, &prepared, ender, log).instrument(spans::agent(job.id)).await;
         fault::point("worker.after_run");
         let usage = metered(report.usage);
         match ender.reason() {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use claw_core::{FailureKind, IllegalTransition, Job, JobOutcome, RunUsage, WorkspaceEventKind};
 use claw_store::{StoreError, fault};
 use claw_workspace::{Kept, KeptAs, WorkingCopy, WorkspaceError};
+use tracing::Instrument;
 
 use super::{
     Worker, changes,
@@ -13,7 +14,7 @@ use super::{
     keeper::RunEnder,
     outcome::{SavedEnd, SavedOutcome},
 };
-use crate::{HouseLine, logs::LogWriter};
+use crate::{HouseLine, logs::LogWriter, spans};
 
 /// How often keeping the changes of a run is tried.
 const KEEP_TRIES: u32 = 3;
@@ -33,7 +34,7 @@ impl Worker {
     ) -> bool {
         let mut copy_is_needed = false;
         if let Some(copy) = copy.filter(|_| saved.keep) {
-            match self.keep(copy).await {
+            match self.keep(copy).instrument(spans::keep(job.id)).await {
                 Ok(kept) => {
                     fault::point("worker.kept");
                     if let Some(text) = changes::sentence(&kept) {
@@ -131,7 +132,8 @@ impl Worker {
         loop {
             let now = self.clock.now();
             let outcome = saved.end.clone().into_outcome();
-            match self.store.jobs.finish(job.id, saved.token, outcome, saved.usage, now).await {
+            let finish = self.store.jobs.finish(job.id, saved.token, outcome, saved.usage, now);
+            match finish.instrument(spans::finish(job.id)).await {
                 Ok(finished) => {
                     fault::point("worker.finished");
                     self.note_end(&finished, saved.usage.duration_ms).await;

@@ -53,7 +53,7 @@ impl Traces {
         S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
     {
         let spans = FilterFn::new(|metadata| {
-            metadata.is_span() && *metadata.level() <= Level::INFO && metadata.target().starts_with(OURS)
+            metadata.is_span() && *metadata.level() <= Level::DEBUG && metadata.target().starts_with(OURS)
         });
         let telemetry = tracing_opentelemetry::layer()
             .with_tracer(self.tracer.clone())
