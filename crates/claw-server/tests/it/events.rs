@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use axum::http::Method;
-use claw_core::{KeyId, Scope};
+use claw_core::{Actor, KeyId, Role, Scope, Secret};
 use serde_json::json;
 
-use crate::lab::{Event, Lab, completed};
+use crate::lab::{Call, Event, Lab, completed};
 
 fn line(id: u64, data: &str) -> Event {
     Event { name: "log".into(), id: Some(id), data: data.into() }
@@ -220,4 +220,49 @@ async fn t32_streams_beyond_the_limit_are_told_to_come_back_and_other_requests_g
 
     open.pop();
     lab.get("/api/v1/events/jobs").follow().await.next().await.expect("a greeting");
+}
+
+#[tokio::test]
+async fn s28_a_stream_ends_at_once_with_its_key_its_session_or_its_person() {
+    let lab = Lab::new().await;
+    let password = Secret::new("correct horse");
+    for end in
+        ["revoke", "take the scope", "sign out", "end the session", "reset the password", "delete the person"]
+    {
+        let name = "ann";
+        lab.gate.create_user(&Actor::system(), name, &password, Role::User).await.expect("a user is made");
+        let login = json!({ "username": name, "password": "correct horse" });
+        let login = lab.post("/api/v1/auth/login", login).anonymous().send().await;
+        let cookie = login.header("set-cookie").split(';').next().expect("a cookie").to_owned();
+        let as_ann =
+            |call: Call| call.anonymous().header("cookie", &cookie).header("sec-fetch-site", "same-origin");
+        let key = lab.post("/api/keys", json!({ "scopes": ["jobs:read", "jobs:write"] })).send().await.data();
+        let key_path = format!("/api/keys/{}", key["meta"]["id"].as_str().expect("an id"));
+        let follow = lab.get("/api/v1/events/jobs");
+        let with_key = ["revoke", "take the scope"].contains(&end);
+        let follow = if with_key { follow.key(key["key"].as_str().expect("a key")) } else { as_ann(follow) };
+        let mut events = follow.follow().await;
+        events.next().await.expect("a greeting");
+
+        let done = match end {
+            "revoke" => lab.delete(&key_path),
+            "take the scope" => lab.call(Method::PATCH, &key_path).json(&json!({ "scopes": ["jobs:write"] })),
+            "sign out" => as_ann(lab.post("/api/v1/auth/logout", json!({}))),
+            "end the session" => {
+                let sessions = lab.get("/api/v1/auth/sessions?username=ann").send().await.expect(200);
+                let id = sessions["items"][0]["id"].as_str().expect("an id");
+                lab.delete(&format!("/api/v1/auth/sessions/{id}?username=ann"))
+            }
+            "reset the password" => {
+                lab.put("/api/v1/auth/users/ann/password", json!({ "password": "battery staple" }))
+            }
+            _ => lab.delete("/api/v1/auth/users/ann"),
+        };
+        done.send().await.expect(200);
+
+        // Sooner than anybody looks without being told.
+        assert_eq!(events.next().await, None, "{end}");
+        // Gone already in one case.
+        let _ = lab.gate.delete_user(&Actor::system(), name).await;
+    }
 }

@@ -261,3 +261,55 @@ async fn workers_show_who_runs_what_to_those_who_may_see_it() {
         (&json!(0), &json!(0), &Value::Null)
     );
 }
+
+#[tokio::test]
+async fn s20_s21_every_list_shows_a_caller_only_what_is_theirs() {
+    let lab = Lab::new().await;
+    let scopes = [Scope::JobsRead, Scope::JobsWrite, Scope::WorkspacesRead, Scope::WorkspacesWrite];
+    let mut agents = Vec::new();
+    for name in ["apples", "pears"] {
+        let key = lab.key(&scopes).await;
+        let make = async |path: &str, body| lab.post(path, body).key(&key).send().await.expect(201);
+        let workspace = make("/api/v1/workspaces", json!({ "name": name })).await["id"].clone();
+        let body = json!({ "prompt": name, "tags": [name], "workspace_id": workspace });
+        make("/api/v1/jobs", body).await;
+        lab.claim().await;
+        agents.push((name, key, workspace));
+    }
+    let total = async |key: &str, path: &str| {
+        let list = lab.get(path).key(key).send().await.expect(200);
+        let items = list["items"].as_array().expect("items").len();
+        assert!(list["total"].is_null() || list["total"] == items, "{path}: {list}");
+        items
+    };
+
+    for ((name, key, own), (other, _, foreign)) in [(&agents[0], &agents[1]), (&agents[1], &agents[0])] {
+        let (own, foreign) = (own.as_str().expect("an id"), foreign.as_str().expect("an id"));
+        for (path, expected) in [
+            ("/api/v1/jobs".to_owned(), 1),
+            ("/api/v1/jobs?status=running&sort=priority".to_owned(), 1),
+            ("/api/v1/jobs?source=api&sort=oldest".to_owned(), 1),
+            (format!("/api/v1/jobs?search={name}"), 1),
+            (format!("/api/v1/jobs?search={other}"), 0),
+            (format!("/api/v1/jobs?tag={name}"), 1),
+            (format!("/api/v1/jobs?tag={other}"), 0),
+            (format!("/api/v1/jobs?workspace_id={own}"), 1),
+            (format!("/api/v1/jobs?workspace_id={foreign}"), 0),
+            ("/api/v1/workspaces".to_owned(), 1),
+            ("/api/v1/workers".to_owned(), 1),
+            ("/api/v1/spending?group_by=key".to_owned(), 0),
+        ] {
+            assert_eq!(total(key, &path).await, expected, "{name}: {path}");
+        }
+        for path in ["files", "history", "events", "files/CLAUDE.md"] {
+            let path = format!("/api/v1/workspaces/{foreign}/{path}");
+            lab.get(&path).key(key).send().await.assert_error(404, "WORKSPACE_NOT_FOUND");
+        }
+        for path in ["/api/v1/audit", "/api/v1/audit/export", "/api/v1/auth/users"] {
+            lab.get(path).key(key).send().await.assert_error(403, "SCOPE_REQUIRED");
+        }
+    }
+    for path in ["/api/v1/jobs", "/api/v1/workspaces", "/api/v1/workers"] {
+        assert_eq!(total(&lab.admin, path).await, 2, "an administrator sees all: {path}");
+    }
+}

@@ -125,9 +125,9 @@ async fn t32_heads_that_do_not_come_to_an_end_lose_their_connection() {
         if stream.write_all(b"x").await.is_err() {
             break;
         }
-        match timeout(Duration::from_millis(10), stream.read(&mut buffer)).await {
-            Ok(Ok(0) | Err(_)) => break,
-            Ok(Ok(_)) | Err(_) => {}
+        let read = timeout(Duration::from_millis(10), stream.read(&mut buffer)).await;
+        if let Ok(Ok(0) | Err(_)) = read {
+            break;
         }
     }
     assert!(is_healthy(address).await);

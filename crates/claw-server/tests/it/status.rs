@@ -1,4 +1,10 @@
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use claw_docker::Docker;
 use serde_json::{Value, json};
@@ -86,4 +92,33 @@ async fn s33_p5_an_engine_that_says_nothing_does_not_hold_up_the_state() {
     }
 
     assert!(asked.elapsed() < Duration::from_secs(8), "{:?}", asked.elapsed());
+}
+
+#[tokio::test]
+async fn s33_however_many_look_the_engine_is_asked_once_and_never_for_health() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("docker.sock");
+    let listener = tokio::net::UnixListener::bind(&socket).expect("a socket");
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&asked);
+    let engine = axum::Router::new().fallback(async move || {
+        counter.fetch_add(1, Ordering::SeqCst);
+        axum::http::StatusCode::INTERNAL_SERVER_ERROR
+    });
+    tokio::spawn(async move { axum::serve(listener, engine).await });
+    let engine = Docker::connect(socket.to_str()).expect("an address of an Engine");
+    let lab = Lab::with(Options { engine: Some(engine), ..Options::default() }).await;
+
+    for path in ["/health", "/ready", "/metrics"] {
+        lab.get(path).send().await;
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 0);
+    lab.get("/api/v1/status").anonymous().send().await.expect(200);
+    let once = asked.load(Ordering::SeqCst);
+    let looks = (0..100).map(|_| lab.get("/api/v1/status").anonymous().send());
+    futures_util::future::join_all(looks).await;
+
+    // Once more at the most, should the first answer have grown old meanwhile.
+    assert!((1..=4).contains(&once), "{once}");
+    assert!(asked.load(Ordering::SeqCst) <= 2 * once, "{once}: {asked:?}");
 }
