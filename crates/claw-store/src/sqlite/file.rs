@@ -23,8 +23,11 @@ const LOCK_AGAIN: Duration = Duration::from_millis(20);
 /// Statements kept ready per connection. More than there are different ones.
 const STATEMENTS: usize = 128;
 
-/// Page cache per connection in KiB. It fills only as far as it is used.
-const CACHE_KIB: i64 = 8 * 1024;
+/// Page cache of the connection that writes, in KiB. It fills only as far as it is used, and is not given back.
+const WRITER_CACHE_KIB: i64 = 8 * 1024;
+
+/// Page cache of each connection that reads, in KiB: behind it there is the system's own.
+const READER_CACHE_KIB: i64 = 2 * 1024;
 
 /// Pages in the log that have it folded into the file. Pages that every write touches are copied once for so many.
 const CHECKPOINT_PAGES: i64 = 8_000;
@@ -128,6 +131,7 @@ pub(super) fn check_length(path: &Path) -> Result<(), StoreError> {
 pub(super) fn connect_writer(path: &Path, options: &SqliteOptions) -> Result<Connection, StoreError> {
     let connect = || -> Result<Connection, StoreError> {
         let connection = connect(path)?;
+        connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
         // Takes effect in a new file only; space that retention frees can then be given back.
         connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
         connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
@@ -149,6 +153,7 @@ pub(super) fn connect_reader(path: &Path) -> Result<Connection, StoreError> {
     let connect = || -> Result<Connection, StoreError> {
         let connection = connect(path)?;
         connection.pragma_update(None, "query_only", true)?;
+        connection.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
         search::register(&connection)?;
         Ok(connection)
     };
@@ -161,7 +166,6 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
     let connection = Connection::open_with_flags(path, flags)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.pragma_update(None, "trusted_schema", false)?;
     Ok(connection)
