@@ -289,7 +289,9 @@ fn run(connection: &Connection, batch: &mut [Box<dyn Write>]) -> Result<HashSet<
         if needs_savepoint {
             statement("SAVEPOINT one_write")?;
         }
-        let (mark, changes) = (together.mark(), connection.total_changes());
+        // What needs no savepoint changes nothing when it is refused, so there is nothing to remember for it.
+        let mark = needs_savepoint.then(|| together.mark());
+        let changes = connection.total_changes();
         let outcome = write.run(connection, &mut together);
         if connection.is_autocommit() {
             // SQLite itself gives up the whole transaction when the disk is full or broken, and what the writes
@@ -307,8 +309,8 @@ fn run(connection: &Connection, batch: &mut [Box<dyn Write>]) -> Result<HashSet<
                 together.take_in(effect.share);
             }
             None => {
-                together.give_back(mark);
-                if needs_savepoint {
+                if let Some(mark) = mark {
+                    together.give_back(mark);
                     statement("ROLLBACK TO one_write")?;
                 } else if connection.total_changes() != changes {
                     let reason = "a write broke off midway, nothing of its batch was written".into();
