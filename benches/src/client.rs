@@ -41,11 +41,11 @@ pub(crate) struct Client<S> {
 }
 
 impl Client<TcpStream> {
-    /// Connects to a server on this machine; `token` goes with every request.
-    pub(crate) async fn connect(address: SocketAddr, token: &str) -> io::Result<Self> {
+    /// Connects to a server on this machine; `key` goes with every request.
+    pub(crate) async fn connect(address: SocketAddr, key: &str) -> io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        let headers = format!("host: {address}\r\nauthorization: Bearer {token}\r\n");
+        let headers = format!("host: {address}\r\nx-api-key: {key}\r\n");
         Ok(Self { stream, received: Vec::with_capacity(16 * 1024), headers })
     }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
 
-use crate::{Outcome, process::Process, serve::Server, stats::Samples};
+use crate::{Outcome, process::Process, serve::Target, stats::Samples};
 
 /// What a load brought.
 #[derive(Clone, Debug, Default)]
@@ -20,7 +20,7 @@ pub(crate) struct Load {
 
 /// Has `clients` connections post `body` over and over for a while. What `body` gives is asked anew for each request.
 pub(crate) async fn post(
-    server: &Server,
+    target: &Target,
     clients: usize,
     time: Duration,
     path: &str,
@@ -28,10 +28,11 @@ pub(crate) async fn post(
 ) -> Outcome<Load> {
     let mut connections = Vec::new();
     for _ in 0..clients {
-        connections.push(server.client().await?);
+        connections.push(target.client().await?);
     }
     let body = &body;
-    let cpu_before = (server.process().cpu()?, Process::own().cpu()?);
+    let server_cpu = || target.process.map_or(Ok(Duration::ZERO), Process::cpu);
+    let cpu_before = (server_cpu()?, Process::own().cpu()?);
     let begun = Instant::now();
     let loads = connections.into_iter().enumerate().map(|(index, mut connection)| async move {
         let mut times = Samples::default();
@@ -40,7 +41,7 @@ pub(crate) async fn post(
             let request = connection.request("POST", path, Some(&body(number)));
             let before = Instant::now();
             let status = connection.status(&request).await?;
-            if status != 201 {
+            if !(200..300).contains(&status) {
                 return Err(format!("a submit was answered with {status}").into());
             }
             times.push_time(before.elapsed());
@@ -58,7 +59,7 @@ pub(crate) async fn post(
     Ok(Load {
         rate: count / took,
         times,
-        server_us: per_request(cpu_before.0, server.process().cpu()?),
+        server_us: per_request(cpu_before.0, server_cpu()?),
         own_us: per_request(cpu_before.1, Process::own().cpu()?),
     })
 }

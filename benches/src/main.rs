@@ -19,6 +19,7 @@ mod table;
 
 use std::{
     error::Error,
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -28,6 +29,7 @@ use clap::Parser;
 use self::{
     machine::Machine,
     rows::{Group, Plan},
+    serve::Target,
     table::Table,
 };
 
@@ -53,6 +55,12 @@ struct Options {
     /// Folder for the data of the servers. It decides which disk is measured.
     #[arg(long, default_value = "/var/tmp")]
     folder: PathBuf,
+    /// Address of another server of the same API, such as 127.0.0.1:8080: its submits are measured in turns with ours.
+    #[arg(long, requires = "beside_key")]
+    beside: Option<SocketAddr>,
+    /// A key of that server that may submit jobs.
+    #[arg(long)]
+    beside_key: Option<String>,
 }
 
 fn main() -> ExitCode {
@@ -78,7 +86,9 @@ fn measure(options: &Options) -> Outcome<bool> {
         Some(path) => path.canonicalize()?,
         None => beside_this_program("claw")?,
     };
-    let plan = Plan { claw, folder: options.folder.canonicalize()?, quick: options.quick };
+    let beside = options.beside.zip(options.beside_key.clone());
+    let beside = beside.map(|(address, key)| Target { address, key, process: None });
+    let plan = Plan { claw, folder: options.folder.canonicalize()?, quick: options.quick, beside };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut table = Table::new(Machine::look(&plan.folder)?, options.quick);

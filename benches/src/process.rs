@@ -30,6 +30,11 @@ impl Process {
         self.status("VmHWM:")
     }
 
+    /// Returns the part of the resident memory that mirrors files, such as the program itself, in megabytes (10^6 bytes).
+    pub(crate) fn file_memory(self) -> Outcome<f64> {
+        self.status("RssFile:")
+    }
+
     /// Returns the processor time taken so far, of all its threads.
     pub(crate) fn cpu(self) -> Outcome<Duration> {
         let text = std::fs::read_to_string(self.file("stat"))?;

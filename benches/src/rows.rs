@@ -20,7 +20,7 @@ use clap::ValueEnum;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
-use crate::{Outcome, client::Client, table::Row};
+use crate::{Outcome, client::Client, serve::Target, table::Row};
 
 /// How long a job may take to get where it is waited for.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -31,6 +31,8 @@ pub(crate) struct Plan {
     pub(crate) claw: PathBuf,
     pub(crate) folder: PathBuf,
     pub(crate) quick: bool,
+    /// Another server of the same API, measured in turns with ours where that can be.
+    pub(crate) beside: Option<Target>,
 }
 
 impl Plan {

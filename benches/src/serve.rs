@@ -75,6 +75,21 @@ impl Setting {
     }
 }
 
+/// A server as its clients see it.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    pub(crate) address: SocketAddr,
+    pub(crate) key: String,
+    /// Its process, if it is known.
+    pub(crate) process: Option<Process>,
+}
+
+impl Target {
+    pub(crate) async fn client(&self) -> io::Result<Client<tokio::net::TcpStream>> {
+        Client::connect(self.address, &self.key).await
+    }
+}
+
 /// A server that runs. Killed when dropped.
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -92,6 +107,11 @@ impl Server {
     /// Returns the time from the start of the program to the end of its first answer.
     pub(crate) fn started_in(&self) -> Duration {
         self.started_in
+    }
+
+    /// Returns where to send requests as administrator.
+    pub(crate) fn target(&self) -> Target {
+        Target { address: self.address, key: TOKEN.to_owned(), process: Some(self.process()) }
     }
 
     pub(crate) fn process(&self) -> Process {

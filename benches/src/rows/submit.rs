@@ -7,7 +7,7 @@ use crate::{
     Outcome,
     load::{self, Load},
     machine,
-    serve::{self, Setting},
+    serve::{self, Setting, Target},
     stats::Samples,
     table::{Budget, Row, Unit},
 };
@@ -20,21 +20,32 @@ const CLIENTS: [usize; 2] = [16, 64];
 pub(super) async fn measure(plan: &Plan) -> Outcome<Vec<Row>> {
     let time = Duration::from_secs(plan.or_quick(4, 1));
     let mut loads: [Vec<Load>; 2] = Default::default();
+    let mut beside: [Vec<Load>; 2] = Default::default();
     let mut syncs = Samples::default();
     for _ in 0..plan.or_quick(5, 1) {
         // A disk that others use is not the same from one minute to the next.
         syncs.extend(machine::sync_time(&plan.folder)?);
-        for (clients, loads) in CLIENTS.into_iter().zip(&mut loads) {
+        for (index, clients) in CLIENTS.into_iter().enumerate() {
             let (_folder, data) = serve::data_dir(&plan.folder)?;
             let server = Setting::new(&plan.claw, &data).start().await?;
-            load::post(&server, clients, time / 4, "/api/v1/jobs", submit_body).await?;
-            loads.push(load::post(&server, clients, time, "/api/v1/jobs", submit_body).await?);
+            loads[index].push(load(&server.target(), clients, time).await?);
             server.stop().await?;
+            if let Some(other) = &plan.beside {
+                beside[index].push(load(other, clients, time).await?);
+            }
         }
     }
     let mut rows = Vec::new();
-    for (clients, loads) in CLIENTS.into_iter().zip(loads) {
+    for ((clients, loads), beside) in CLIENTS.into_iter().zip(loads).zip(beside) {
         rows.push(row(clients, &loads, &syncs));
+        if !beside.is_empty() {
+            let row = row(clients, &beside, &syncs);
+            rows.push(Row {
+                what: format!("… the other server, {clients} clients"),
+                budget: Budget::Nothing,
+                ..row
+            });
+        }
     }
     rows.push(Row::both(
         "… one write of 64 KiB to this disk, meanwhile",
@@ -42,13 +53,19 @@ pub(super) async fn measure(plan: &Plan) -> Outcome<Vec<Row>> {
         Budget::Nothing,
         &syncs,
         format!(
-            "pwrite + fdatasync, one at a time. Submits that wait together share one, so {} clients that wait for each answer \
-             cannot have more than {:.0}/s here, however little the server needs",
+            "pwrite + fdatasync into a file that has its size, one at a time: {} clients that wait for each answer could have \
+             {:.0}/s on this disk at the most",
             CLIENTS[0],
             CLIENTS[0] as f64 * 1_000.0 / syncs.median()
         ),
     ));
     Ok(rows)
+}
+
+/// Loads a server, after a while in which caches fill.
+async fn load(target: &Target, clients: usize, time: Duration) -> Outcome<Load> {
+    load::post(target, clients, time / 4, "/api/v1/jobs", submit_body).await?;
+    load::post(target, clients, time, "/api/v1/jobs", submit_body).await
 }
 
 fn row(clients: usize, loads: &[Load], syncs: &Samples) -> Row {
