@@ -19,6 +19,7 @@ pub mod fake_api;
 
 mod claude;
 mod directory;
+mod disk;
 mod docker;
 mod server;
 mod wait;
@@ -26,6 +27,7 @@ mod wait;
 pub use self::{
     claude::{CLAUDE_VARIABLE, claude_binary},
     directory::TempDir,
+    disk::{Filler, SmallDisk},
     docker::{DockerScope, require_docker},
     fake_api::FakeApi,
     server::{TEST_TOKEN, TestServer},

@@ -221,6 +221,31 @@ fn the_sample_still_loads_with_every_line_made_active() {
 }
 
 #[test]
+fn the_documents_name_no_setting_and_no_variable_that_does_not_exist() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    let docs = std::fs::read_dir(format!("{root}/docs")).expect("the documents");
+    let docs = docs.map(|entry| entry.expect("an entry").path());
+    let all_of_them = docs.chain(["README.md", "SECURITY.md"].map(|name| Path::new(root).join(name)));
+    let read_elsewhere = ["CLAW_API_KEY", "CLAW_API_URL", "CLAW_API_PORT", "CLAW_CONFIG"];
+    let mut named = 0;
+    for path in all_of_them.filter(|path| path.extension().is_some_and(|extension| extension == "md")) {
+        let text = std::fs::read_to_string(&path).expect("a document");
+        // What stands between backticks: every second piece.
+        for code in text.split('`').skip(1).step_by(2) {
+            for word in code.split(|c: char| !(c.is_ascii_alphanumeric() || "_.".contains(c))) {
+                let is_variable = word.starts_with("CLAW_");
+                let is_setting = word.split_once('.').is_some_and(|(section, _)| is_section(section));
+                let exists = read_elsewhere.contains(&word)
+                    || all().any(|setting| setting.key == word || setting.variables.contains(&word));
+                assert!(exists || !(is_variable || is_setting), "{} names `{word}`", path.display());
+                named += usize::from(is_variable || is_setting);
+            }
+        }
+    }
+    assert!(named > 10, "the documents name settings");
+}
+
+#[test]
 fn the_named_file_must_exist_and_the_others_need_not() {
     let folder = tempfile::tempdir().expect("a folder");
     let environment = home([]);

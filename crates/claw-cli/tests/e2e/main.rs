@@ -2,6 +2,7 @@
 //! API that plays a script. Needs Docker, the sandbox image and git: run `scripts/test`.
 
 mod bad_days;
+mod disk;
 mod docker_away;
 mod failures;
 mod local;
@@ -10,5 +11,6 @@ mod operations;
 mod set_up;
 mod setting;
 mod traces;
+mod upkeep;
 mod warm;
 mod without_docker;

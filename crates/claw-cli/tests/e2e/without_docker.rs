@@ -7,23 +7,29 @@ use serde_json::Value;
 
 use crate::setting::{CLAW, REAL_KEY};
 
-async fn server_without_docker(folder: &TempDir, model: &FakeApi) -> TestServer {
+/// Starts a server that finds no Docker, with more variables.
+pub(crate) async fn server_without_docker(
+    folder: &TempDir,
+    model: &FakeApi,
+    environment: &[(&str, &str)],
+) -> TestServer {
     let data_dir = folder.path().join("data");
     std::fs::create_dir(&data_dir).expect("a data folder");
     let nowhere = format!("unix://{}", folder.path().join("no-docker.sock").display());
     let base_url = model.base_url();
-    let variables = [
+    let mut variables = vec![
         ("DOCKER_HOST", nowhere.as_str()),
         ("ANTHROPIC_BASE_URL", base_url),
         ("ANTHROPIC_API_KEY", REAL_KEY),
     ];
+    variables.extend_from_slice(environment);
     TestServer::start(Path::new(CLAW), &data_dir, &variables).await
 }
 
 #[tokio::test]
 async fn jobs_wait_and_the_status_says_why() {
     let (folder, model) = (TempDir::new(), FakeApi::start().await);
-    let server = server_without_docker(&folder, &model).await;
+    let server = server_without_docker(&folder, &model, &[]).await;
     let submitted = server.claw_json(&["submit", "anything"]).await;
     let id = submitted["id"].as_str().expect("an id");
 
@@ -43,7 +49,7 @@ async fn jobs_wait_and_the_status_says_why() {
 #[tokio::test]
 async fn the_doctor_names_the_problem_and_the_way_out() {
     let (folder, model) = (TempDir::new(), FakeApi::start().await);
-    let server = server_without_docker(&folder, &model).await;
+    let server = server_without_docker(&folder, &model, &[]).await;
 
     let output = server.claw(&["doctor"]).await;
 

@@ -1,16 +1,10 @@
 //! A disk that fills up: new work is refused before the store has no room, and taken again when there is some.
 
-use std::{
-    fs::File,
-    io::Write,
-    path::{Path, PathBuf},
-    process::Command,
-    time::Duration,
-};
+use std::time::Duration;
 
 use claw_core::{Coded, ErrorCode, JobSource, JobSpec, JobStatus};
 use claw_jobs::NewJob;
-use claw_testkit::{TempDir, wait_until};
+use claw_testkit::{SmallDisk, wait_until};
 
 use crate::{
     fake_sandbox::FakeSandbox,
@@ -19,65 +13,10 @@ use crate::{
 
 const MIB: u64 = 1 << 20;
 
-/// A small disk of its own, as large as the test says.
-struct SmallDisk {
-    path: PathBuf,
-    _folder: TempDir,
-}
-
-impl SmallDisk {
-    fn mount(bytes: u64) -> Self {
-        let folder = TempDir::new();
-        let path = folder.folder("disk");
-        let size = format!("size={bytes},mode=700");
-        run("mount", &["-t", "tmpfs", "-o", &size, "tmpfs"], &path);
-        Self { path, _folder: folder }
-    }
-
-    /// Fills the disk until only `free` bytes are left.
-    fn fill(&self, free: u64) -> Filler {
-        let path = self.path.join("filler");
-        let mut file = File::create(&path).expect("a file on the disk");
-        let block = vec![0; 64 << 10];
-        while available(&self.path) > free {
-            file.write_all(&block).expect("there is room");
-        }
-        Filler(path)
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        run("umount", &["-l"], &self.path);
-    }
-}
-
-/// What fills the disk; gone on drop.
-struct Filler(PathBuf);
-
-impl Drop for Filler {
-    fn drop(&mut self) {
-        std::fs::remove_file(&self.0).expect("the filler is removed");
-    }
-}
-
-fn run(program: &str, arguments: &[&str], path: &Path) {
-    #[expect(clippy::disallowed_methods, reason = "mounting a small disk takes the system's own program")]
-    let ended = Command::new(program).args(arguments).arg(path).output();
-    let output = ended.unwrap_or_else(|error| panic!("cannot run {program}: {error}"));
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{program} failed; this test must run as root: {text}");
-}
-
-fn available(path: &Path) -> u64 {
-    let disk = rustix::fs::statvfs(path).expect("the disk answers");
-    disk.f_bavail * disk.f_frsize
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_refuses_new_work_with_a_clear_code_and_takes_it_again_when_there_is_room() {
     let disk = SmallDisk::mount(96 * MIB);
-    let options = Options { data_dir: Some(disk.path.clone()), reserve: 32 * MIB, ..Options::default() };
+    let options = Options { data_dir: Some(disk.path().to_owned()), reserve: 32 * MIB, ..Options::default() };
     let house = House::with(options).await;
     let workspace = house.workspace(&admin()).await.id;
     let waiting = house.submit(&admin(), JobSpec::new("x", JobSource::Api)).await;
@@ -119,7 +58,7 @@ async fn a_full_disk_refuses_new_work_with_a_clear_code_and_takes_it_again_when_
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_that_runs_when_the_disk_fills_up_ends_within_the_reserve() {
     let disk = SmallDisk::mount(96 * MIB);
-    let options = Options { data_dir: Some(disk.path.clone()), reserve: 32 * MIB, ..Options::default() };
+    let options = Options { data_dir: Some(disk.path().to_owned()), reserve: 32 * MIB, ..Options::default() };
     let house = House::with(options).await;
     let workspace = house.workspace(&admin()).await.id;
     let gate = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
