@@ -3,6 +3,7 @@
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -27,7 +28,7 @@ use crate::{
     network::TrustedProxies,
     openapi,
     pages::{self, Reference},
-    probe::EngineProbe,
+    probe::{EngineProbe, Remembered},
     rooms::Rooms,
     v1,
 };
@@ -41,6 +42,9 @@ pub(crate) const MAX_PUBLIC_BODY_BYTES: usize = 16 * 1024;
 
 /// Event streams open at the same time. Further ones are told to come back, so that ordinary requests find room.
 const MAX_STREAMS: usize = 256;
+
+/// How long answers count that anybody may ask for, and that take a look at files or the store.
+const PUBLIC_ANSWER_FRESH: Duration = Duration::from_secs(1);
 
 /// What the server needs to know from the configuration.
 #[derive(Clone, Debug)]
@@ -145,6 +149,8 @@ struct Inner {
     app: App,
     hosts: HostPolicy,
     probe: EngineProbe,
+    model_login: Remembered<ModelLogin>,
+    not_ready: Remembered<Vec<String>>,
     streams: Arc<Semaphore>,
     streams_of: Rooms<String>,
     proxies: TrustedProxies,
@@ -159,7 +165,19 @@ impl Server {
         let streams = Arc::new(Semaphore::new(MAX_STREAMS));
         let streams_of = Rooms::new(config.max_streams_per_caller);
         let proxies = TrustedProxies::new(&config.trusted_proxies);
-        Self(Arc::new(Inner { hosts, probe, streams, streams_of, proxies, reference, app }))
+        let (model_login, not_ready) =
+            (Remembered::new(PUBLIC_ANSWER_FRESH), Remembered::new(PUBLIC_ANSWER_FRESH));
+        Self(Arc::new(Inner {
+            hosts,
+            probe,
+            model_login,
+            not_ready,
+            streams,
+            streams_of,
+            proxies,
+            reference,
+            app,
+        }))
     }
 
     pub(crate) fn gate(&self) -> &Gate {
@@ -212,6 +230,16 @@ impl Server {
 
     pub(crate) fn probes(&self) -> &dyn Probes {
         self.0.app.probes.as_ref()
+    }
+
+    /// Returns how the credential for the model API stands, or stood a second ago.
+    pub(crate) async fn model_login(&self) -> ModelLogin {
+        self.0.model_login.get(self.probes().model_login()).await
+    }
+
+    /// Returns why new work is not taken, or was not a second ago.
+    pub(crate) async fn not_ready(&self) -> Vec<String> {
+        self.0.not_ready.get(self.probes().not_ready()).await
     }
 
     pub(crate) fn reference(&self) -> &Reference {

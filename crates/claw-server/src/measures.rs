@@ -135,7 +135,7 @@ struct ReadyView {
     ),
 )]
 async fn get_ready(_after_setup: AfterSetup, State(server): State<Server>, request: Request) -> Response {
-    let mut reasons = server.probes().not_ready().await;
+    let mut reasons = server.not_ready().await;
     let ready = reasons.is_empty();
     if !ready {
         let (mut parts, _body) = request.into_parts();

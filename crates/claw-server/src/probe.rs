@@ -1,11 +1,11 @@
-//! How things stand with the Docker Engine, asked at most every two seconds however many look.
+//! How things stand with other parts, asked now and then however many look: some who ask show no credential.
 
 use std::{sync::Arc, time::Duration};
 
 use claw_docker::{Docker, EngineInfo};
 use tokio::{sync::Mutex, time::Instant};
 
-/// How long an answer counts as current.
+/// How long the Engine's answer counts as current.
 const FRESH: Duration = Duration::from_secs(2);
 
 /// How long the Engine may take.
@@ -20,30 +20,48 @@ pub(crate) struct EngineState {
     pub(crate) image_ready: bool,
 }
 
+/// Remembers an answer for a while.
+pub(crate) struct Remembered<T> {
+    fresh: Duration,
+    // Held while asking, so that of many who look at once one asks and the others get its answer.
+    last: Mutex<Option<(Instant, T)>>,
+}
+
+impl<T: Clone> Remembered<T> {
+    /// Lets an answer count for so long.
+    pub(crate) fn new(fresh: Duration) -> Self {
+        Self { fresh, last: Mutex::new(None) }
+    }
+
+    /// Returns the answer, asking for it unless it is fresh.
+    pub(crate) async fn get(&self, ask: impl Future<Output = T>) -> T {
+        let mut last = self.last.lock().await;
+        if let Some((at, answer)) = &*last
+            && at.elapsed() < self.fresh
+        {
+            return answer.clone();
+        }
+        let answer = ask.await;
+        *last = Some((Instant::now(), answer.clone()));
+        answer
+    }
+}
+
 /// Asks the Engine and remembers the answer.
 pub(crate) struct EngineProbe {
     engine: Option<Docker>,
     image: String,
-    // Held while asking, so that of many who look at once one asks and the others get its answer.
-    last: Mutex<Option<(Instant, Arc<EngineState>)>>,
+    last: Remembered<Arc<EngineState>>,
 }
 
 impl EngineProbe {
     pub(crate) fn new(engine: Option<Docker>, image: String) -> Self {
-        Self { engine, image, last: Mutex::new(None) }
+        Self { engine, image, last: Remembered::new(FRESH) }
     }
 
     /// Returns how things stand, or stood less than two seconds ago.
     pub(crate) async fn state(&self) -> Arc<EngineState> {
-        let mut last = self.last.lock().await;
-        if let Some((at, state)) = &*last
-            && at.elapsed() < FRESH
-        {
-            return Arc::clone(state);
-        }
-        let state = Arc::new(self.ask().await);
-        *last = Some((Instant::now(), Arc::clone(&state)));
-        state
+        self.last.get(async { Arc::new(self.ask().await) }).await
     }
 
     async fn ask(&self) -> EngineState {

@@ -190,6 +190,7 @@ struct WriteBody {
         (status = 409, description = "`WORKSPACE_CONFLICT`: others changed the workspace at the same time; try again."),
         (status = 413, description = "`PAYLOAD_TOO_LARGE`"),
         (status = 422, description = "`INVALID_BODY`: `content` is missing or no text."),
+        (status = 507, description = "`STORAGE_FULL`: the disk is nearly full; try again when there is room."),
     ),
     extensions(("x-scope" = json!("workspaces:write"))),
 )]
@@ -217,6 +218,7 @@ async fn write_file(
         (status = 403, description = "`SCOPE_REQUIRED`, `PATH_NOT_ALLOWED`: the path leaves the workspace, or names git's own folder."),
         (status = 404, description = "`WORKSPACE_NOT_FOUND`, `FILE_NOT_FOUND`"),
         (status = 409, description = "`WORKSPACE_CONFLICT`: others changed the workspace at the same time; try again."),
+        (status = 507, description = "`STORAGE_FULL`: the disk is nearly full; try again when there is room."),
     ),
     extensions(("x-scope" = json!("workspaces:write"))),
 )]

@@ -48,6 +48,7 @@ pub(super) fn routes() -> OpenApiRouter<Server> {
         (status = 413, description = "`PAYLOAD_TOO_LARGE`"),
         (status = 415, description = "`UNSUPPORTED_MEDIA_TYPE`"),
         (status = 422, description = "`INVALID_BODY`: a field is missing or has the wrong type."),
+        (status = 507, description = "`STORAGE_FULL`: the disk is nearly full; try again when there is room."),
     ),
     extensions(("x-scope" = json!("jobs:write"))),
 )]

@@ -84,5 +84,5 @@ async fn get_login(
     let (mut parts, _body): (Parts, _) = request.into_parts();
     let caller = Caller::from_request_parts(&mut parts, &server).await;
     let is_admin = caller.is_ok_and(|caller| caller.is_admin());
-    Ok(Json(LoginView::of(server.probes().model_login().await, is_admin)))
+    Ok(Json(LoginView::of(server.model_login().await, is_admin)))
 }

@@ -44,6 +44,7 @@ pub(super) fn routes() -> OpenApiRouter<Server> {
         (status = 201, description = "The workspace with an empty repository.", body = WorkspaceView),
         (status = 400, description = "`INVALID_REQUEST`: a field has a value that is not allowed."),
         (status = 422, description = "`INVALID_BODY`: a field is missing or has the wrong type."),
+        (status = 507, description = "`STORAGE_FULL`: the disk is nearly full; try again when there is room."),
     ),
     extensions(("x-scope" = json!("workspaces:write"))),
 )]
@@ -112,6 +113,7 @@ async fn get_workspace(
         (status = 404, description = "`WORKSPACE_NOT_FOUND`"),
         (status = 409, description = "`WORKSPACE_CONFLICT`: someone else changed it at the same time."),
         (status = 422, description = "`INVALID_BODY`: a field is missing or has the wrong type."),
+        (status = 507, description = "`STORAGE_FULL`: the disk is nearly full; try again when there is room."),
     ),
     extensions(("x-scope" = json!("workspaces:write"))),
 )]

@@ -1,6 +1,14 @@
 //! A whole server in process, and requests to it.
 
-use std::{net::IpAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    net::IpAddr,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use axum::{
@@ -61,6 +69,8 @@ pub(crate) struct Options {
     pub(crate) metrics: MetricsAccess,
     /// What `/ready` is told.
     pub(crate) not_ready: Vec<String>,
+    /// Counts how often other parts are asked how they are.
+    pub(crate) asked: Arc<AtomicUsize>,
 }
 
 impl Default for Options {
@@ -74,6 +84,7 @@ impl Default for Options {
             max_streams_per_caller: 300,
             metrics: MetricsAccess::Local,
             not_ready: Vec::new(),
+            asked: Arc::default(),
         }
     }
 }
@@ -81,11 +92,13 @@ impl Default for Options {
 /// The answers that tests chose.
 struct Answers {
     not_ready: Vec<String>,
+    asked: Arc<AtomicUsize>,
 }
 
 #[async_trait]
 impl Probes for Answers {
     async fn model_login(&self) -> ModelLogin {
+        self.asked.fetch_add(1, Ordering::SeqCst);
         ModelLogin {
             kind: "Claude login".into(),
             status: "refresh_failed",
@@ -101,6 +114,7 @@ impl Probes for Answers {
     }
 
     async fn not_ready(&self) -> Vec<String> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
         self.not_ready.clone()
     }
 }
@@ -175,7 +189,7 @@ impl Lab {
         let router = claw_server::router(App {
             spending: SpendingService::new(store.clone(), gate.clone()),
             retention,
-            probes: Arc::new(Answers { not_ready: options.not_ready }),
+            probes: Arc::new(Answers { not_ready: options.not_ready, asked: options.asked }),
             gate: gate.clone(),
             jobs,
             workspaces,

@@ -1,30 +1,25 @@
 //! What must not get out, wherever it comes in.
 
-use std::{
-    io,
-    sync::{Arc, Mutex},
-};
+use std::{cell::RefCell, io, sync::Once};
 
 use axum::http::Method;
 use claw_core::{Actor, Role, Secret};
 use serde_json::json;
-use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::{Layer as _, filter::dynamic_filter_fn, fmt, layer::SubscriberExt as _};
 
 use crate::lab::{Lab, Options};
 
-/// Everything that is logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock().expect("a lock")).into_owned()
-    }
+thread_local! {
+    /// What is logged on this thread, if its test wants to know. Everything of a test but the store runs on one thread.
+    static LOG: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
 }
 
-impl io::Write for Log {
+/// Writes to the log of the thread.
+struct ThreadLog;
+
+impl io::Write for ThreadLog {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().expect("a lock").write(bytes)
+        LOG.with_borrow_mut(|log| log.get_or_insert_default().write(bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -32,28 +27,26 @@ impl io::Write for Log {
     }
 }
 
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
+/// Begins to keep what is logged on this thread, on every level. One subscriber for all tests: what is enabled is
+/// remembered for the whole process.
+fn log_everything() {
+    static INSTALL: Once = Once::new();
+    INSTALL.call_once(|| {
+        let wanted = dynamic_filter_fn(|_, _| LOG.with_borrow(Option::is_some));
+        let layer = fmt::layer().with_ansi(false).with_writer(|| ThreadLog).with_filter(wanted);
+        let subscriber = tracing_subscriber::registry().with(layer);
+        tracing::subscriber::set_global_default(subscriber).expect("no other test sets one");
+    });
+    LOG.set(Some(Vec::new()));
 }
 
-/// Logs of this thread, on which everything of the test runs but the store.
-fn log_everything() -> (Log, tracing::subscriber::DefaultGuard) {
-    let log = Log::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_ansi(false)
-        .with_writer(log.clone())
-        .finish();
-    (log, tracing::subscriber::set_default(subscriber))
+fn logged() -> String {
+    String::from_utf8_lossy(&LOG.take().expect("a log")).into_owned()
 }
 
 #[tokio::test]
 async fn t12_no_secret_of_a_request_is_in_the_log_or_the_audit_trail() {
-    let (log, _guard) = log_everything();
+    log_everything();
     let lab = Lab::new().await;
     let password = Secret::new("CANARY-password");
     lab.gate.create_user(&Actor::system(), "ann", &password, Role::User).await.expect("a user is made");
@@ -103,7 +96,7 @@ async fn t12_no_secret_of_a_request_is_in_the_log_or_the_audit_trail() {
     let trail = lab.get("/api/v1/audit/export").send().await.text();
 
     // The path of a request is logged, as the only thing that the sender chose.
-    let log = log.text().replace("path=\"/api/keys/CANARY\"", "");
+    let log = logged().replace("path=\"/api/keys/CANARY\"", "");
     assert!(log.contains("job submitted") && trail.contains("job.submit"));
     for secret in ["CANARY", &lab.admin, cookie.trim_start_matches("claw_session=")] {
         let lines: Vec<_> = log.lines().filter(|line| line.contains(secret)).collect();
@@ -114,13 +107,13 @@ async fn t12_no_secret_of_a_request_is_in_the_log_or_the_audit_trail() {
 
 #[tokio::test]
 async fn lines_about_a_job_name_it_and_the_request() {
-    let (log, _guard) = log_everything();
+    log_everything();
     let lab = Lab::with(Options::default()).await;
 
     let submitted = lab.post("/api/v1/jobs", json!({ "prompt": "x" })).send().await;
 
     let (id, request) = (submitted.expect(201)["id"].clone(), submitted.header("x-request-id").to_owned());
-    let log = log.text();
+    let log = logged();
     let line = log.lines().find(|line| line.contains("job submitted")).expect("a line");
     assert!(line.contains(id.as_str().expect("an id")) && line.contains(&request), "{line}");
 }

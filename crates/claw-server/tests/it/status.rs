@@ -122,3 +122,19 @@ async fn s33_however_many_look_the_engine_is_asked_once_and_never_for_health() {
     assert!((1..=4).contains(&once), "{once}");
     assert!(asked.load(Ordering::SeqCst) <= 2 * once, "{once}: {asked:?}");
 }
+
+#[tokio::test]
+async fn s33_t32_strangers_who_ask_again_and_again_have_nobody_work() {
+    let asked = Arc::<AtomicUsize>::default();
+    let lab = Lab::with(Options { asked: Arc::clone(&asked), ..Options::default() }).await;
+
+    for path in ["/ready", "/api/v1/auth/oauth-status"] {
+        asked.store(0, Ordering::SeqCst);
+        let looks = (0..200).map(|_| lab.get(path).anonymous().send());
+        for answer in futures_util::future::join_all(looks).await {
+            answer.expect(200);
+        }
+        // Once a second.
+        assert!((1..20).contains(&asked.load(Ordering::SeqCst)), "{path}: {asked:?}");
+    }
+}
