@@ -61,6 +61,11 @@ pub(super) const METRICS: &[Metric] = &[
     metric("claw_http_requests_total", Kind::Counter, "Requests by route, method and class of status."),
     metric("claw_http_seconds", Kind::Histogram(QUICK), "Time to answer by route."),
     metric("claw_http_connections", Kind::Gauge, "Open connections."),
+    metric(
+        "claw_http_refused_connections_total",
+        Kind::Counter,
+        "Connections closed at once: their party had too many open.",
+    ),
     metric("claw_http_streams", Kind::Gauge, "Live streams that are followed."),
     metric("claw_audit_entries_total", Kind::Counter, "Entries of the audit trail by outcome."),
     metric("claw_auth_failures_total", Kind::Counter, "Refused credentials by kind."),
@@ -103,5 +108,35 @@ mod tests {
             .collect();
 
         assert_eq!(listed, METRICS.iter().map(|metric| metric.name).collect());
+    }
+
+    fn is_name(text: &str) -> bool {
+        (text.starts_with("claw_") || text.starts_with("process_"))
+            && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+    }
+
+    #[test]
+    fn each_is_counted_somewhere_and_nothing_else_is() {
+        let crates = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+        let mut folders: Vec<_> = std::fs::read_dir(crates)
+            .expect("the crates")
+            .map(|entry| entry.expect("an entry").path().join("src"))
+            .collect();
+        let mut counted = BTreeSet::new();
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).into_iter().flatten() {
+                let path = entry.expect("an entry").path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if !path.ends_with("telemetry/catalog.rs") {
+                    let source = std::fs::read_to_string(path).expect("a source file");
+                    counted.extend(source.split('"').filter(|text| is_name(text)).map(str::to_owned));
+                }
+            }
+        }
+        // The cookie.
+        counted.remove("claw_session");
+
+        assert_eq!(counted, METRICS.iter().map(|metric| metric.name.to_owned()).collect());
     }
 }
