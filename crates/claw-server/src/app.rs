@@ -22,9 +22,10 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::{
     error::{ApiError, ApiResult},
     extract::{AfterSetup, Caller},
-    frame, homelab,
+    frame::{self, RequestIds},
+    homelab,
     hosts::HostPolicy,
-    measures,
+    measures::{self, Measures},
     network::TrustedProxies,
     openapi,
     pages::{self, Reference},
@@ -154,6 +155,8 @@ struct Inner {
     streams: Arc<Semaphore>,
     streams_of: Rooms<String>,
     proxies: TrustedProxies,
+    request_ids: RequestIds,
+    measures: Measures,
     reference: Reference,
 }
 
@@ -175,6 +178,8 @@ impl Server {
             streams,
             streams_of,
             proxies,
+            request_ids: RequestIds::new(),
+            measures: Measures::default(),
             reference,
             app,
         }))
@@ -218,6 +223,14 @@ impl Server {
 
     pub(crate) fn proxies(&self) -> &TrustedProxies {
         &self.0.proxies
+    }
+
+    pub(crate) fn request_ids(&self) -> &RequestIds {
+        &self.0.request_ids
+    }
+
+    pub(crate) fn measures(&self) -> &Measures {
+        &self.0.measures
     }
 
     pub(crate) fn spending(&self) -> &SpendingService {
@@ -291,8 +304,11 @@ pub fn router(app: App) -> Router {
         .merge(pages::routes())
         .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method)
-        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .layer(middleware::from_fn_with_state(server.clone(), frame::around))
+        // As one layer: each costs every request two allocations.
+        .layer((
+            middleware::from_fn_with_state(server.clone(), frame::around),
+            DefaultBodyLimit::max(MAX_BODY_BYTES),
+        ))
         .with_state(server)
 }
 

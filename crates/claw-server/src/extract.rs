@@ -5,6 +5,7 @@ use std::{
 };
 
 use axum::{
+    body::Bytes,
     extract::{
         FromRequest, FromRequestParts, RawPathParams, Request,
         rejection::{BytesRejection, FailedToBufferBody, JsonRejection},
@@ -124,7 +125,7 @@ impl FromRequestParts<Server> for Caller {
         let credential = credential(&parts.headers, server.config().secure_cookies)?;
         let client = Connection::of(parts).client;
         let actor = server.gate().authenticate(credential.clone(), client).await?;
-        let request = parts.extensions.get().map(|RequestId(id)| id.clone());
+        let request = parts.extensions.get().map(|RequestId(id)| id.to_string());
         let actor = actor.coming_from(Origin { client: Some(client), request });
         if matches!(credential, Credential::Session(_)) {
             check_same_origin(parts)?;
@@ -153,11 +154,6 @@ fn check_same_origin(parts: &Parts) -> ApiResult<()> {
 
 /// Tells whether a request cannot come from a plain form: browsers ask before they let another site's page send it.
 fn is_no_form(headers: &HeaderMap) -> bool {
-    let json = b"application/json";
-    let is_json = |value: &HeaderValue| {
-        let essence = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
-        essence.trim_ascii().eq_ignore_ascii_case(json)
-    };
     headers.contains_key(REQUESTED_WITH) || headers.get(header::CONTENT_TYPE).is_some_and(is_json)
 }
 
@@ -234,15 +230,38 @@ impl<T: DeserializeOwned> FromRequest<Server> for Json<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, server: &Server) -> ApiResult<Self> {
-        let time = body_time(&request);
-        match tokio::time::timeout(time, axum::Json::<T>::from_request(request, server)).await {
-            Ok(Ok(axum::Json(body))) => Ok(Self(body)),
-            Ok(Err(rejection)) => Err(bad_body(&rejection)),
-            Err(_elapsed) => {
-                Err(ApiError::invalid(format!("the body did not arrive within {} s", time.as_secs())))
-            }
+        if !request.headers().get(header::CONTENT_TYPE).is_some_and(is_json) {
+            return Err(ApiError::new(
+                ErrorCode::UnsupportedMediaType,
+                "the body must be JSON, with `Content-Type: application/json`",
+            ));
         }
+        let time = body_time(&request);
+        let body = match tokio::time::timeout(time, Bytes::from_request(request, server)).await {
+            Ok(Ok(body)) => body,
+            Ok(Err(rejection)) => return Err(bad_body(&rejection)),
+            Err(_elapsed) => {
+                return Err(ApiError::invalid(format!(
+                    "the body did not arrive within {} s",
+                    time.as_secs()
+                )));
+            }
+        };
+        // Reading once more to say where it is wrong is for those that are.
+        serde_json::from_slice(&body).map(Self).or_else(|_| match axum::Json::<T>::from_bytes(&body) {
+            Ok(axum::Json(body)) => Ok(Self(body)),
+            Err(rejection) => Err(bad_json(&rejection)),
+        })
     }
+}
+
+/// Tells whether the value of `Content-Type` says that the body is JSON.
+fn is_json(value: &HeaderValue) -> bool {
+    let essence = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    let Some((kind, subtype)) = essence.split_first_chunk::<12>() else { return false };
+    kind.eq_ignore_ascii_case(b"application/")
+        && (subtype.eq_ignore_ascii_case(b"json")
+            || subtype.last_chunk::<5>().is_some_and(|end| end.eq_ignore_ascii_case(b"+json")))
 }
 
 /// Returns how long the request's body may take. Its length is what the sender says, so it buys time for those alone who
@@ -263,21 +282,23 @@ impl<T: Serialize> IntoResponse for Json<T> {
     }
 }
 
-fn bad_body(rejection: &JsonRejection) -> ApiError {
+fn bad_json(rejection: &JsonRejection) -> ApiError {
     match rejection {
-        JsonRejection::MissingJsonContentType(_) => ApiError::new(
-            ErrorCode::UnsupportedMediaType,
-            "the body must be JSON, with `Content-Type: application/json`",
-        ),
         JsonRejection::JsonSyntaxError(error) => {
             ApiError::invalid(format!("the body is not JSON: {}", detail(&error.body_text())))
         }
         JsonRejection::JsonDataError(error) => {
             ApiError::new(ErrorCode::InvalidBody, detail(&error.body_text()))
         }
-        JsonRejection::BytesRejection(BytesRejection::FailedToBufferBody(
-            FailedToBufferBody::LengthLimitError(_),
-        )) => ApiError::new(ErrorCode::PayloadTooLarge, "the body is larger than this route accepts"),
+        _ => ApiError::invalid("the body cannot be read"),
+    }
+}
+
+fn bad_body(rejection: &BytesRejection) -> ApiError {
+    match rejection {
+        BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
+            ApiError::new(ErrorCode::PayloadTooLarge, "the body is larger than this route accepts")
+        }
         _ => ApiError::invalid("the body cannot be read"),
     }
 }

@@ -1,7 +1,14 @@
 //! What happens around every request: a request id, the host and origin checks, CORS, security headers, the shape of
 //! errors.
 
-use std::{panic::AssertUnwindSafe, time::Duration};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{
     extract::{Request, State},
@@ -32,6 +39,9 @@ const CORS_HEADERS: HeaderValue = HeaderValue::from_static(
 const CORS_EXPOSED: HeaderValue = HeaderValue::from_static("x-request-id, retry-after");
 const CORS_MAX_AGE: HeaderValue = HeaderValue::from_static("600");
 
+/// Headers that every answer gets, and that the connection adds, so that room is made for them once.
+const ADDED_HEADERS: usize = 10;
+
 /// Longest target of a request: a path in a workspace with every byte percent-encoded, and a query.
 const MAX_TARGET_BYTES: usize = 16 * 1024;
 
@@ -40,19 +50,36 @@ const STRICT_CSP: HeaderValue = HeaderValue::from_static("default-src 'none'; fr
 
 /// Names the request in answers, logs and the audit trail.
 #[derive(Clone)]
-pub(crate) struct RequestId(pub(crate) String);
+pub(crate) struct RequestId(pub(crate) Arc<str>);
+
+/// Makes names for requests: no secrets, only different each time, also after a restart.
+pub(crate) struct RequestIds {
+    start: u64,
+    next: AtomicU64,
+}
+
+impl RequestIds {
+    pub(crate) fn new() -> Self {
+        Self { start: Uuid::new_v4().as_u64_pair().0, next: AtomicU64::new(0) }
+    }
+
+    fn next(&self) -> RequestId {
+        // Relaxed: the number alone counts, nothing is read on the strength of it.
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        RequestId(format!("{:016x}{number:016x}", self.start).into())
+    }
+}
 
 /// Handles one request.
-pub(crate) async fn around(State(server): State<Server>, request: Request, next: Next) -> Response {
-    let id = Uuid::new_v4().simple().to_string();
-    let mut request = request;
-    request.extensions_mut().insert(RequestId(id.clone()));
+pub(crate) async fn around(State(server): State<Server>, mut request: Request, next: Next) -> Response {
+    let id = server.request_ids().next();
+    request.extensions_mut().insert(id.clone());
     let route = measures::route_of(&request);
     let method = request.method().clone();
     let dialect = Dialect::of(request.uri().path());
     let span = tracing::info_span!(
         "request",
-        request.id = id,
+        request.id = &*id.0,
         method = request.method().as_str(),
         path = request.uri().path(),
     );
@@ -60,8 +87,9 @@ pub(crate) async fn around(State(server): State<Server>, request: Request, next:
         let started = tokio::time::Instant::now();
         let mut response = error::render(dialect, checked(&server, request, next).await);
         add_headers(response.headers_mut(), &id);
-        log(response.status(), started.elapsed());
-        measures::answered(route, &method, response.status(), started.elapsed());
+        let took = started.elapsed();
+        log(response.status(), took);
+        server.measures().answered(route, &method, response.status(), took);
         response
     }
     .instrument(span)
@@ -114,7 +142,8 @@ fn add_cors(headers: &mut HeaderMap, origin: Option<HeaderValue>) {
     headers.insert(RESOURCE_POLICY, HeaderValue::from_static("cross-origin"));
 }
 
-fn add_headers(headers: &mut HeaderMap, id: &str) {
+fn add_headers(headers: &mut HeaderMap, id: &RequestId) {
+    headers.reserve(ADDED_HEADERS);
     let mut or_insert = |name: HeaderName, value: HeaderValue| {
         headers.entry(name).or_insert(value);
     };
@@ -125,7 +154,7 @@ fn add_headers(headers: &mut HeaderMap, id: &str) {
     or_insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
     or_insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     // Hexadecimal digits always make a header value.
-    if let Ok(id) = HeaderValue::from_str(id) {
+    if let Ok(id) = HeaderValue::from_str(&id.0) {
         or_insert(REQUEST_ID, id);
     }
 }

@@ -1,6 +1,10 @@
 //! What is measured about requests, and the two routes for those who watch the server: `/metrics` and `/ready`.
 
-use std::time::Duration;
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock, PoisonError, RwLock},
+    time::Duration,
+};
 
 use axum::{
     extract::{FromRequestParts as _, MatchedPath, Request, State},
@@ -8,6 +12,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use claw_core::{Action, ErrorCode, Resource};
+use metrics::{Counter, Histogram};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -26,32 +31,62 @@ pub(crate) fn routes() -> OpenApiRouter<Server> {
 }
 
 /// Returns the pattern of the request's route, so that what clients put into paths makes no label.
-pub(crate) fn route_of(request: &Request) -> String {
-    request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned()
+pub(crate) fn route_of(request: &Request) -> Option<MatchedPath> {
+    request.extensions().get().cloned()
 }
 
-/// Counts an answer.
-pub(crate) fn answered(route: String, method: &Method, status: StatusCode, took: Duration) {
-    let method = match *method {
-        Method::GET => "GET",
-        Method::POST => "POST",
-        Method::PUT => "PUT",
-        Method::PATCH => "PATCH",
-        Method::DELETE => "DELETE",
-        Method::HEAD => "HEAD",
-        Method::OPTIONS => "OPTIONS",
-        _ => "other",
-    };
-    let class = match status.as_u16() / 100 {
-        2 => "2xx",
-        3 => "3xx",
-        4 => "4xx",
-        5 => "5xx",
-        _ => "1xx",
-    };
-    metrics::histogram!("claw_http_seconds", "route" => route.clone()).record(took.as_secs_f64());
-    metrics::counter!("claw_http_requests_total", "route" => route, "method" => method, "status_class" => class)
-        .increment(1);
+/// Methods that are told apart; the last stands for all others.
+const METHODS: [&str; 8] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "other"];
+
+/// Classes of statuses.
+const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// What is counted of one route.
+struct RouteMeasures {
+    seconds: Histogram,
+    /// For each method and class that there was.
+    requests: [[OnceLock<Counter>; CLASSES.len()]; METHODS.len()],
+}
+
+/// Counts answers. Holds on to the counters, since finding one by its labels costs more than counting.
+#[derive(Default)]
+pub(crate) struct Measures {
+    // A std lock: held for a look-up, never across an await. As many routes as the router has, and one for none.
+    routes: RwLock<HashMap<String, Arc<RouteMeasures>>>,
+}
+
+impl Measures {
+    /// Counts an answer.
+    pub(crate) fn answered(
+        &self,
+        route: Option<MatchedPath>,
+        method: &Method,
+        status: StatusCode,
+        took: Duration,
+    ) {
+        let route = route.as_ref().map_or("none", MatchedPath::as_str);
+        let measures = self.of(route);
+        measures.seconds.record(took.as_secs_f64());
+        let method = METHODS.iter().position(|known| *known == method.as_str()).unwrap_or(METHODS.len() - 1);
+        let class = usize::from(status.as_u16() / 100).clamp(1, CLASSES.len()) - 1;
+        let counter = measures.requests[method][class].get_or_init(|| {
+            metrics::counter!(
+                "claw_http_requests_total",
+                "route" => route.to_owned(), "method" => METHODS[method], "status_class" => CLASSES[class],
+            )
+        });
+        counter.increment(1);
+    }
+
+    fn of(&self, route: &str) -> Arc<RouteMeasures> {
+        if let Some(known) = self.routes.read().unwrap_or_else(PoisonError::into_inner).get(route) {
+            return Arc::clone(known);
+        }
+        let seconds = metrics::histogram!("claw_http_seconds", "route" => route.to_owned());
+        let new = Arc::new(RouteMeasures { seconds, requests: Default::default() });
+        let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(routes.entry(route.to_owned()).or_insert(new))
+    }
 }
 
 /// Something that is open, counted by a gauge until it is dropped.
