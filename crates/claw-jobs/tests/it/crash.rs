@@ -110,6 +110,8 @@ fn child(folder: &Path, model: &str, random: &mut SmallRng) -> bool {
     #[expect(clippy::disallowed_methods, reason = "this very program, to be killed")]
     let mut command = Command::new(std::env::current_exe().expect("this program has a path"));
     command.args([TEST, "--exact", "--nocapture", "--test-threads=1"]);
+    // A killed child removes no temporary folder of its own.
+    command.env("TMPDIR", folder);
     command.env(FOLDER, folder).env(MODEL, model).stdout(Stdio::null()).stderr(Stdio::piped());
     if at_a_point {
         command.env("CLAW_FAULT", format!("any:{}", random.random_range(1..=POINTS)));
