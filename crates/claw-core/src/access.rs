@@ -282,6 +282,30 @@ actions! {
     Maintain = "maintenance" => Some(Scope::Admin);
     /// See what was spent: one's own, or everyone's as an administrator.
     SpendingRead = "spending.read" => Some(Scope::JobsRead);
+    /// See containers, their settings and logs.
+    ContainersRead = "container.read" => Some(Scope::ContainersRead);
+    /// Create, start, stop and restart containers.
+    ContainersWrite = "container.write" => Some(Scope::ContainersWrite);
+    /// Remove containers.
+    ContainersDelete = "container.delete" => Some(Scope::ContainersDelete);
+    /// See images.
+    ImagesRead = "image.read" => Some(Scope::ImagesRead);
+    /// Pull and remove images.
+    ImagesWrite = "image.write" => Some(Scope::ImagesWrite);
+    /// See templates.
+    TemplatesRead = "template.read" => Some(Scope::TemplatesRead);
+    /// Save and delete templates, and create what they describe.
+    TemplatesWrite = "template.write" => Some(Scope::TemplatesWrite);
+    /// See apps, installed and not.
+    MarketplaceRead = "app.read" => Some(Scope::MarketplaceRead);
+    /// Install, start, stop, update and uninstall apps.
+    MarketplaceWrite = "app.write" => Some(Scope::MarketplaceWrite);
+    /// See what everybody does.
+    ActivityRead = "activity.read" => Some(Scope::SystemRead);
+    /// See the state of the machine and of its Docker Engine.
+    SystemRead = "system.read" => None;
+    /// See what may be created on Docker, and why something may not.
+    PolicyRead = "policy.read" => None;
 }
 
 /// What an operation touches.

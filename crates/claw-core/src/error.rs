@@ -131,6 +131,56 @@ error_codes! {
     JobFailed = "JOB_FAILED", 424, 1;
     /// The session does not exist, or is someone else's.
     SessionNotFound = "SESSION_NOT_FOUND", 404, 2;
+    /// The policy does not permit what would come of the request.
+    PolicyRefused = "POLICY_REFUSED", 403, 1;
+    /// The policy does not permit one of the mounts.
+    BlockedVolume = "BLOCKED_VOLUME", 403, 1;
+    /// The container, image or volume belongs to ClawMachine itself.
+    Protected = "PROTECTED", 403, 1;
+    /// The container, image, template or file does not exist.
+    NotFound = "NOT_FOUND", 404, 2;
+    /// A container of that name exists.
+    NameTaken = "NAME_TAKEN", 409, 3;
+    /// Not a name for a container.
+    InvalidName = "INVALID_NAME", 400, 1;
+    /// Not a reference to an image.
+    InvalidImage = "INVALID_IMAGE", 400, 1;
+    /// Not a port.
+    InvalidPort = "INVALID_PORT", 400, 1;
+    /// Not a variable.
+    InvalidEnv = "INVALID_ENV", 400, 1;
+    /// Not a number of log lines.
+    InvalidTail = "INVALID_TAIL", 400, 1;
+    /// Not a place in a container where something can be mounted.
+    InvalidVolumeTarget = "INVALID_VOLUME_TARGET", 400, 1;
+    /// Not a name for a template.
+    InvalidTemplateName = "INVALID_TEMPLATE_NAME", 400, 1;
+    /// Not a path below the folder.
+    InvalidPath = "INVALID_PATH", 400, 1;
+    /// The Engine could not get the image.
+    ImagePullFailed = "IMAGE_PULL_FAILED", 502, 1;
+    /// The catalog has no such app.
+    AppNotFound = "APP_NOT_FOUND", 404, 2;
+    /// No app was named.
+    AppIdRequired = "APP_ID_REQUIRED", 400, 1;
+    /// Not an id of an app.
+    InvalidAppId = "INVALID_APP_ID", 400, 1;
+    /// Not a name for an installed app.
+    InvalidCustomName = "INVALID_CUSTOM_NAME", 400, 1;
+    /// The app needs variables that were not given.
+    VariablesRequired = "VARIABLES_REQUIRED", 400, 1;
+    /// No installed app was named.
+    ContainerNameRequired = "CONTAINER_NAME_REQUIRED", 400, 1;
+    /// Not a name for the container of an app.
+    InvalidContainerName = "INVALID_CONTAINER_NAME", 400, 1;
+    /// Not a compose file, or one with what is not known here.
+    InvalidComposeFile = "INVALID_COMPOSE_FILE", 400, 1;
+    /// There is no such compose file.
+    ComposeNotFound = "COMPOSE_NOT_FOUND", 404, 2;
+    /// The path is not below the folder of the installed apps.
+    PathForbidden = "PATH_FORBIDDEN", 403, 1;
+    /// The app's containers could not be started.
+    ComposeUpFailed = "COMPOSE_UP_FAILED", 502, 1;
 }
 
 impl fmt::Display for ErrorCode {

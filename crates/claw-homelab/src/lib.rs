@@ -1,0 +1,1 @@
+//! The homelab: containers, images, templates, the marketplace, and what everybody does.
