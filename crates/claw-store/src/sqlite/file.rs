@@ -24,7 +24,7 @@ const LOCK_AGAIN: Duration = Duration::from_millis(20);
 const STATEMENTS: usize = 128;
 
 /// Page cache of the connection that writes, in KiB. It fills only as far as it is used, and is not given back.
-const WRITER_CACHE_KIB: i64 = 8 * 1024;
+const WRITER_CACHE_KIB: i64 = 4 * 1024;
 
 /// Page cache of each connection that reads, in KiB: behind it there is the system's own.
 const READER_CACHE_KIB: i64 = 2 * 1024;
