@@ -122,7 +122,6 @@ impl Pauses {
         let told_until = current.map_or(told_until, |pause| pause.told_until);
         drop(current);
         tracing::warn!(pause_secs = pause.as_secs(), "the model API takes no requests for a while: {reason}");
-        metrics::gauge!("claw_gateway_paused").set(1.0);
         self.state.send_replace(ModelState { paused_until: Some(told_until), reason: Some(reason) });
     }
 
@@ -158,7 +157,6 @@ impl Leave<'_> {
             return;
         }
         *self.pauses.current() = None;
-        metrics::gauge!("claw_gateway_paused").set(0.0);
         self.pauses.state.send_replace(ModelState::default());
     }
 }

@@ -42,6 +42,8 @@ impl Probes for ServerProbes {
             Ok(size) => metrics::gauge!("claw_store_bytes").set((size.bytes + size.log_bytes) as f64),
             Err(error) => tracing::warn!(%error, "the store's size could not be read"),
         }
+        let is_paused = self.gateway.model_state().paused_until.is_some();
+        metrics::gauge!("claw_gateway_paused").set(f64::from(u8::from(is_paused)));
         self.scrape.render()
     }
 

@@ -49,7 +49,8 @@ impl Scrape {
     /// Returns all metrics as they are now, in Prometheus' text format.
     pub(in crate::serve) fn render(&self) -> String {
         process::measure();
-        self.0.render()
+        // Dollars have fractions, so they are counted by a gauge: the counters of `metrics` are whole numbers.
+        self.0.render().replacen("# TYPE claw_cost_usd_total gauge", "# TYPE claw_cost_usd_total counter", 1)
     }
 
     /// Puts what was counted into its buckets every few seconds until `stop`.
@@ -95,12 +96,14 @@ mod tests {
     fn distributions_have_buckets_and_the_process_is_measured() {
         let metrics = Metrics::start().expect("started");
         metrics::histogram!("claw_job_claim_seconds").record(0.004);
+        metrics::gauge!("claw_cost_usd_total", "model" => "opus").increment(0.25);
 
         let text = metrics.scrape().render();
 
         assert!(text.contains("claw_job_claim_seconds_bucket{le=\"0.005\"} 1"), "{text}");
         assert!(text.contains("# HELP claw_job_claim_seconds From submit"), "{text}");
         assert!(text.contains("claw_build_info{version="), "{text}");
+        assert!(text.contains("# TYPE claw_cost_usd_total counter\nclaw_cost_usd_total{model=\"opus\"} 0.25"), "{text}");
         for name in ["process_resident_memory_bytes", "process_open_fds", "process_start_time_seconds"] {
             let value = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok());
             assert!(value.is_some_and(|value| value > 0.0), "{name}: {text}");
