@@ -103,7 +103,10 @@ mod tests {
         assert!(text.contains("claw_job_claim_seconds_bucket{le=\"0.005\"} 1"), "{text}");
         assert!(text.contains("# HELP claw_job_claim_seconds From submit"), "{text}");
         assert!(text.contains("claw_build_info{version="), "{text}");
-        assert!(text.contains("# TYPE claw_cost_usd_total counter\nclaw_cost_usd_total{model=\"opus\"} 0.25"), "{text}");
+        assert!(
+            text.contains("# TYPE claw_cost_usd_total counter\nclaw_cost_usd_total{model=\"opus\"} 0.25"),
+            "{text}"
+        );
         for name in ["process_resident_memory_bytes", "process_open_fds", "process_start_time_seconds"] {
             let value = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok());
             assert!(value.is_some_and(|value| value > 0.0), "{name}: {text}");
