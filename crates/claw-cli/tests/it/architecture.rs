@@ -15,9 +15,19 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("claw-agent", &["claw-core", "claw-docker"]),
     ("claw-gate", &["claw-core", "claw-store"]),
     ("claw-jobs", &["claw-core", "claw-store", "claw-workspace", "claw-agent", "claw-gate"]),
+    ("claw-homelab", &["claw-core", "claw-store", "claw-docker", "claw-gate"]),
     (
         "claw-server",
-        &["claw-core", "claw-store", "claw-docker", "claw-workspace", "claw-agent", "claw-gate", "claw-jobs"],
+        &[
+            "claw-core",
+            "claw-store",
+            "claw-docker",
+            "claw-workspace",
+            "claw-agent",
+            "claw-gate",
+            "claw-homelab",
+            "claw-jobs",
+        ],
     ),
     ("claw-client", &["claw-core"]),
     (
@@ -29,6 +39,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "claw-workspace",
             "claw-agent",
             "claw-gate",
+            "claw-homelab",
             "claw-jobs",
             "claw-server",
             "claw-client",
