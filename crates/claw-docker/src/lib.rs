@@ -20,6 +20,7 @@ mod engine;
 mod error;
 mod image;
 mod name;
+pub mod policy;
 mod spec;
 mod volume;
 
