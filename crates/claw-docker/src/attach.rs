@@ -43,7 +43,7 @@ impl Docker {
             ..Default::default()
         };
         let streams = self
-            .call(|client| async move { client.attach_container(container, Some(options)).await })
+            .begin(|client| async move { client.attach_container(container, Some(options)).await })
             .await?;
         let docker = self.clone();
         let output = streams.output.map(move |piece| match piece {

@@ -1,10 +1,10 @@
 //! The handle: where the Engine is, and how a call to it is made.
 
-use std::{fmt, future::Future, path::Path, sync::Arc, sync::Mutex, time::Duration};
+use std::{fmt, future::Future, path::Path, sync::Arc, time::Duration};
 
-use bollard::{API_DEFAULT_VERSION, errors::Error as ClientError};
+use bollard::{API_DEFAULT_VERSION, BollardRequest, errors::Error as ClientError};
 
-use crate::DockerError;
+use crate::{DockerError, endpoint::Endpoint, transport};
 
 /// Where an Engine listens unless somebody said otherwise.
 pub const DEFAULT_ENDPOINT: &str = "unix:///var/run/docker.sock";
@@ -22,9 +22,11 @@ pub struct Docker {
 }
 
 struct Shared {
-    endpoint: String,
-    /// Made by the first call that finds the Engine's socket. A std mutex, since it is never held across an await.
-    client: Mutex<Option<bollard::Docker>>,
+    endpoint: Arc<Endpoint>,
+    /// For answers that are read as a whole: they are bounded.
+    whole: bollard::Docker,
+    /// For streams that last as long as the container they belong to.
+    endless: bollard::Docker,
 }
 
 impl fmt::Debug for Docker {
@@ -41,25 +43,29 @@ impl Docker {
     ///
     /// Returns [`DockerError::BadEndpoint`] for any other address; never because the Engine does not answer.
     pub fn connect(endpoint: Option<&str>) -> Result<Self, DockerError> {
-        let endpoint = endpoint.unwrap_or(DEFAULT_ENDPOINT);
-        let path = endpoint.strip_prefix("unix://").unwrap_or(endpoint);
-        let endpoint = if Path::new(path).is_absolute() {
-            format!("unix://{path}")
-        } else if endpoint
-            .strip_prefix("tcp://")
-            .or_else(|| endpoint.strip_prefix("http://"))
-            .is_some_and(is_host_and_port)
-        {
-            endpoint.to_owned()
-        } else {
-            return Err(DockerError::BadEndpoint { endpoint: endpoint.chars().take(200).collect() });
-        };
-        Ok(Self { shared: Arc::new(Shared { endpoint, client: Mutex::new(None) }) })
+        Self::connect_with(endpoint, None)
+    }
+
+    /// As [`Docker::connect`]; with a folder that holds `ca.pem`, `cert.pem` and `key.pem` (what `DOCKER_CERT_PATH`
+    /// names), `tcp://` and `https://` addresses are spoken to over TLS. Unix sockets take no notice of it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Docker::connect`], and [`DockerError::BadCertificate`] for files that are absent or unreadable.
+    pub fn connect_with(endpoint: Option<&str>, certificates: Option<&Path>) -> Result<Self, DockerError> {
+        let endpoint = Arc::new(Endpoint::parse(endpoint.unwrap_or(DEFAULT_ENDPOINT), certificates)?);
+        let whole = client(&endpoint, Some(transport::MAX_ANSWER_BYTES))?;
+        let endless = client(&endpoint, None)?;
+        Ok(Self { shared: Arc::new(Shared { endpoint, whole, endless }) })
     }
 
     /// Returns the Engine's address.
     pub fn endpoint(&self) -> &str {
-        &self.shared.endpoint
+        self.shared.endpoint.shown()
+    }
+
+    pub(crate) fn way(&self) -> Arc<Endpoint> {
+        Arc::clone(&self.shared.endpoint)
     }
 
     /// Makes one call within [`LIMIT`].
@@ -70,28 +76,36 @@ impl Docker {
     where
         F: Future<Output = Result<T, ClientError>> + Send,
     {
-        let client = self.client()?;
-        match tokio::time::timeout(LIMIT, ask(client)).await {
-            Ok(answer) => answer.map_err(|error| self.error(error)),
-            Err(_) => Err(DockerError::timed_out(self.endpoint(), LIMIT.as_secs())),
-        }
+        self.within(LIMIT, ask(self.shared.whole.clone())).await
     }
 
-    pub(crate) fn client(&self) -> Result<bollard::Docker, DockerError> {
-        let mut client = self.shared.client.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(client) = &*client {
-            return Ok(client.clone());
+    /// Makes one call of which something lasts: begun within [`LIMIT`], and then without bounds.
+    pub(crate) async fn begin<T, F>(
+        &self,
+        ask: impl FnOnce(bollard::Docker) -> F + Send,
+    ) -> Result<T, DockerError>
+    where
+        F: Future<Output = Result<T, ClientError>> + Send,
+    {
+        self.within(LIMIT, ask(self.endless())).await
+    }
+
+    pub(crate) fn endless(&self) -> bollard::Docker {
+        self.shared.endless.clone()
+    }
+
+    pub(crate) async fn within<T, E>(
+        &self,
+        limit: Duration,
+        call: impl Future<Output = Result<T, E>> + Send,
+    ) -> Result<T, DockerError>
+    where
+        E: Into<ClientError>,
+    {
+        match tokio::time::timeout(limit, call).await {
+            Ok(answer) => answer.map_err(|error| self.error(error.into())),
+            Err(_) => Err(DockerError::timed_out(self.endpoint(), limit)),
         }
-        let endpoint = self.endpoint();
-        // Requests carry no API version, so the Engine answers in its own newest one; the version given here is not
-        // sent. What we send has the same meaning in every version since 1.41.
-        let made = if endpoint.starts_with("unix://") {
-            bollard::Docker::connect_with_unix(endpoint, LIMIT.as_secs(), API_DEFAULT_VERSION)
-        } else {
-            bollard::Docker::connect_with_http(endpoint, LIMIT.as_secs(), API_DEFAULT_VERSION)
-        };
-        let made = made.map_err(|error| self.error(error))?;
-        Ok(client.insert(made).clone())
     }
 
     pub(crate) fn error(&self, error: ClientError) -> DockerError {
@@ -99,43 +113,19 @@ impl Docker {
     }
 }
 
-fn is_host_and_port(address: &str) -> bool {
-    let address = address.trim_end_matches('/');
-    !address.contains(['/', '@', '?', '#', ' '])
-        && address
-            .rsplit_once(':')
-            .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port != 0))
-}
+/// The time limit of each call is ours, and counts the reading of the answer too.
+const CLIENT_LIMIT: u64 = 24 * 60 * 60;
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn usable_addresses_are_taken_without_asking_whether_anybody_listens() {
-        for (given, kept) in [
-            ("unix:///nowhere/docker.sock", "unix:///nowhere/docker.sock"),
-            ("/nowhere/docker.sock", "unix:///nowhere/docker.sock"),
-            ("tcp://127.0.0.1:2375", "tcp://127.0.0.1:2375"),
-            ("tcp://[::1]:2375/", "tcp://[::1]:2375/"),
-        ] {
-            assert_eq!(Docker::connect(Some(given)).expect("usable").endpoint(), kept);
-        }
-    }
-
-    #[test]
-    fn other_addresses_are_refused_with_what_was_expected() {
-        for given in [
-            "",
-            "docker.sock",
-            "ssh://me@host",
-            "https://host:2376",
-            "tcp://host",
-            "tcp://a@b:1",
-            "npipe:////./x",
-        ] {
-            let error = Docker::connect(Some(given)).expect_err(given).to_string();
-            assert!(error.contains("unix:///path"), "{error}");
-        }
-    }
+fn client(endpoint: &Arc<Endpoint>, most: Option<u64>) -> Result<bollard::Docker, DockerError> {
+    let way = Arc::clone(endpoint);
+    let transport = move |request: BollardRequest| transport::send(Arc::clone(&way), request, most);
+    // Requests carry no API version, so the Engine answers in its own newest one; the version given here is not
+    // sent. What we send has the same meaning in every version since 1.41.
+    bollard::Docker::connect_with_custom_transport(
+        transport,
+        Some("http://docker"),
+        CLIENT_LIMIT,
+        API_DEFAULT_VERSION,
+    )
+    .map_err(|error| DockerError::from_client(error, endpoint.shown()))
 }

@@ -13,10 +13,13 @@ use bollard::{
 };
 use futures_util::{StreamExt, TryStreamExt};
 
-use crate::{Docker, DockerError, SandboxContainer, name};
+use crate::{Docker, DockerError, SandboxContainer, connection::LIMIT, name, request::Ask};
 
 /// Longest wait for a removal that somebody else has begun.
 const REMOVAL_LIMIT: Duration = Duration::from_secs(20);
+
+/// Longest time a container can be given to end by itself.
+pub const MAX_GRACE: Duration = Duration::from_secs(600);
 
 /// What a container is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +43,15 @@ pub struct ContainerState {
     pub exit_code: i64,
     /// Whether the kernel ended some process of it for want of memory.
     pub out_of_memory: bool,
+}
+
+/// How a container is removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RemoveContainer {
+    /// Its anonymous volumes go too. Named ones stay.
+    pub volumes: bool,
+    /// Also when it runs: it is killed.
+    pub force: bool,
 }
 
 /// A container found by its labels.
@@ -80,6 +92,48 @@ impl Docker {
             |client| async move { client.start_container(container, None::<StartContainerOptions>).await },
         )
         .await
+    }
+
+    /// Ends a container: its stop signal, and after `grace` (whole seconds, at most [`MAX_GRACE`]) the end. One that
+    /// does not run is fine.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`DockerError::NotFound`] when it is gone.
+    pub async fn stop(&self, container: &str, grace: Duration) -> Result<(), DockerError> {
+        self.with_grace(container, "stop", grace).await
+    }
+
+    /// Ends a container as [`Docker::stop`] does, and starts it again. One that does not run is started.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`DockerError::NotFound`] when it is gone, and [`DockerError::Refused`] with the runtime's words when
+    /// its program cannot be started.
+    pub async fn restart(&self, container: &str, grace: Duration) -> Result<(), DockerError> {
+        self.with_grace(container, "restart", grace).await
+    }
+
+    async fn with_grace(&self, container: &str, what: &str, grace: Duration) -> Result<(), DockerError> {
+        let container = name::check_name("container", container)?;
+        let grace = grace.min(MAX_GRACE);
+        let ask = Ask::post(format!("/containers/{container}/{what}")).with("t", grace.as_secs().to_string());
+        self.tell(ask, grace + LIMIT).await
+    }
+
+    /// Removes a container.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`DockerError::NotFound`] when it is gone, and [`DockerError::Conflict`] when it runs and is not to be
+    /// killed, or when somebody else is removing it.
+    pub async fn remove(&self, container: &str, how: RemoveContainer) -> Result<(), DockerError> {
+        let container = name::check_name("container", container)?;
+        let flag = |wanted: bool| if wanted { "1" } else { "0" };
+        let ask = Ask::delete(format!("/containers/{container}"))
+            .with("v", flag(how.volumes))
+            .with("force", flag(how.force));
+        self.tell(ask, LIMIT).await
     }
 
     /// Sends a signal, such as `SIGTERM`, to a container's first process.
@@ -228,24 +282,20 @@ impl Docker {
         match tokio::time::timeout(REMOVAL_LIMIT, self.wait_until(container, "removed")).await {
             Ok(Err(error)) if !error.is_not_found() => Err(error),
             Ok(_) => Ok(()),
-            Err(_) => Err(DockerError::timed_out(self.endpoint(), REMOVAL_LIMIT.as_secs())),
+            Err(_) => Err(DockerError::timed_out(self.endpoint(), REMOVAL_LIMIT)),
         }
     }
 
     async fn wait_until(&self, container: &str, condition: &str) -> Result<i64, DockerError> {
         let container = name::check_name("container", container)?;
         let options = WaitContainerOptions { condition: condition.to_owned() };
-        let mut answers = self.client()?.wait_container(container, Some(options)).boxed();
+        let mut answers = self.endless().wait_container(container, Some(options)).boxed();
         match answers.try_next().await {
             Ok(Some(answer)) => Ok(answer.status_code),
             // The client library takes every exit code but 0 for an error. With words, it is one of the Engine's.
             Err(ClientError::DockerContainerWaitError { error, code }) if error.is_empty() => Ok(code),
             Err(error) => Err(self.error(error)),
-            Ok(None) => Err(DockerError::Unavailable {
-                endpoint: self.endpoint().to_owned(),
-                reason: "it hung up".to_owned(),
-                advice: "see whether it was stopped or restarted",
-            }),
+            Ok(None) => Err(DockerError::hung_up(self.endpoint())),
         }
     }
 }

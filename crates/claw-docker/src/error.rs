@@ -1,15 +1,18 @@
 //! What can go wrong when talking to an Engine.
 
-use std::{error::Error, io};
+use std::{error::Error, io, path::PathBuf, time::Duration};
 
 use bollard::errors::Error as ClientError;
 use claw_core::{Coded, ErrorCode};
+use serde::Deserialize;
+
+use crate::transport::TooLong;
 
 /// Longest part of the Engine's own words that is passed on, in characters. They may quote what an agent wrote.
 const MAX_MESSAGE_CHARS: usize = 500;
 
 /// Why an Engine did not do what it was asked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum DockerError {
     /// The address is not one that can be spoken to.
     #[error(
@@ -18,6 +21,22 @@ pub enum DockerError {
     BadEndpoint {
         /// The address as given.
         endpoint: String,
+    },
+    /// An address that can only be spoken to over TLS came without certificates.
+    #[error(
+        "`{endpoint}` needs TLS: name a folder with ca.pem, cert.pem and key.pem, for example in DOCKER_CERT_PATH"
+    )]
+    NoCertificates {
+        /// The address as given.
+        endpoint: String,
+    },
+    /// A certificate or key for TLS cannot be used.
+    #[error("{path} cannot be used for TLS to the Docker Engine: {reason}", path = path.display())]
+    BadCertificate {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
     },
     /// A name or id that would not be safe inside a request.
     #[error("`{name}` cannot name a Docker {kind}")]
@@ -74,23 +93,56 @@ impl DockerError {
         matches!(self, Self::Unavailable { .. })
     }
 
-    pub(crate) fn timed_out(endpoint: &str, seconds: u64) -> Self {
+    pub(crate) fn timed_out(endpoint: &str, limit: Duration) -> Self {
         Self::Unavailable {
             endpoint: endpoint.to_owned(),
-            reason: format!("no answer within {seconds} s"),
+            reason: format!("no answer within {} s", limit.as_secs_f32()),
             advice: "look at its log and restart it if it hangs",
+        }
+    }
+
+    pub(crate) fn hung_up(endpoint: &str) -> Self {
+        Self::Unavailable {
+            endpoint: endpoint.to_owned(),
+            reason: "it hung up".to_owned(),
+            advice: "see whether it was stopped or restarted",
+        }
+    }
+
+    /// The Engine's answer says no: with its own words, in whatever form they came.
+    pub(crate) fn from_answer(status: u16, body: &[u8]) -> Self {
+        #[derive(Deserialize)]
+        struct Words {
+            message: String,
+        }
+        let message = match serde_json::from_slice(body) {
+            Ok(Words { message }) => readable(&message),
+            Err(_) => readable(&String::from_utf8_lossy(body)),
+        };
+        Self::from_status(status, message)
+    }
+
+    pub(crate) fn refused(words: &str) -> Self {
+        Self::Refused { message: readable(words) }
+    }
+
+    pub(crate) fn unreadable(error: &serde_json::Error) -> Self {
+        Self::Unreadable { message: readable(&error.to_string()) }
+    }
+
+    fn from_status(status: u16, message: String) -> Self {
+        let message = if message.is_empty() { format!("status {status} without a reason") } else { message };
+        match status {
+            404 => Self::NotFound { message },
+            409 => Self::Conflict { message },
+            _ => Self::Refused { message },
         }
     }
 
     pub(crate) fn from_client(error: ClientError, endpoint: &str) -> Self {
         match error {
             ClientError::DockerResponseServerError { status_code, message } => {
-                let message = readable(&message);
-                match status_code {
-                    404 => Self::NotFound { message },
-                    409 => Self::Conflict { message },
-                    _ => Self::Refused { message },
-                }
+                Self::from_status(status_code, readable(&message))
             }
             ClientError::DockerStreamError { error }
             | ClientError::DockerContainerWaitError { error, .. } => {
@@ -98,10 +150,8 @@ impl DockerError {
             }
             ClientError::JsonDataError { message, .. } => Self::Unreadable { message: readable(&message) },
             ClientError::JsonSerdeError { err } => Self::Unreadable { message: readable(&err.to_string()) },
-            ClientError::RequestTimeoutError => Self::timed_out(endpoint, crate::connection::LIMIT.as_secs()),
-            ClientError::SocketNotFoundError(_) => {
-                Self::unavailable(endpoint, "there is no such socket", None)
-            }
+            ClientError::RequestTimeoutError => Self::timed_out(endpoint, crate::connection::LIMIT),
+            other if is_too_long(&other) => Self::Unreadable { message: TooLong.to_string() },
             other => {
                 let kind = io_kind(&other);
                 Self::unavailable(endpoint, &innermost(&other), kind)
@@ -126,14 +176,24 @@ impl DockerError {
 impl Coded for DockerError {
     fn code(&self) -> ErrorCode {
         match self {
-            Self::BadEndpoint { .. } | Self::BadName { .. } => ErrorCode::InvalidRequest,
-            Self::Unavailable { .. }
-            | Self::NotFound { .. }
-            | Self::Conflict { .. }
-            | Self::Refused { .. }
-            | Self::Unreadable { .. } => ErrorCode::DockerError,
+            Self::BadEndpoint { .. }
+            | Self::NoCertificates { .. }
+            | Self::BadCertificate { .. }
+            | Self::BadName { .. } => ErrorCode::InvalidRequest,
+            Self::NotFound { .. } => ErrorCode::NotFound,
+            Self::Conflict { message } if is_name_taken(message) => ErrorCode::NameTaken,
+            Self::Conflict { .. } => ErrorCode::Conflict,
+            Self::Unavailable { .. } | Self::Refused { .. } | Self::Unreadable { .. } => {
+                ErrorCode::DockerError
+            }
         }
     }
+}
+
+/// Docker: "The container name "/x" is already in use by container …"; Podman: "the container name "x" is already in
+/// use by …". There is no code for it.
+fn is_name_taken(message: &str) -> bool {
+    message.contains("name") && message.contains("is already in use")
 }
 
 /// Returns `text` on one line, without control characters, and not too long.
@@ -144,6 +204,19 @@ fn readable(text: &str) -> String {
         line.push('…');
     }
     line
+}
+
+/// Tells whether the connection was ended since too much came over it.
+fn is_too_long(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let inside = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        if inside.is_some_and(|inside| inside.is::<TooLong>()) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
 }
 
 fn io_kind(error: &(dyn Error + 'static)) -> Option<io::ErrorKind> {

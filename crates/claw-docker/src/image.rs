@@ -1,10 +1,11 @@
-//! Images: read only, since nothing here builds or pulls.
+//! Images that the Engine has.
 
 use std::collections::{BTreeMap, HashMap};
 
 use bollard::query_parameters::ListImagesOptions;
+use claw_core::Timestamp;
 
-use crate::{Docker, DockerError, name};
+use crate::{Docker, DockerError, Variable, connection::LIMIT, name, request::Ask, wire};
 
 /// What is known about an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +23,112 @@ pub struct ImageInfo {
     pub labels: BTreeMap<String, String>,
 }
 
+/// What lists show of an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageEntry {
+    /// Content-addressed id, `sha256:…`.
+    pub id: String,
+    /// Names it goes by, as `repository:tag`; none for what is left of an older build.
+    pub tags: Vec<String>,
+    /// What registries know it by, as `repository@sha256:…`.
+    pub digests: Vec<String>,
+    /// When it was made.
+    pub created: Timestamp,
+    /// Size on disk in bytes, layers shared with other images included.
+    pub size_bytes: u64,
+}
+
+/// All that is known of an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageDetails {
+    /// What lists show of it.
+    pub entry: ImageEntry,
+    /// Operating system it is made for.
+    pub os: String,
+    /// Processor it is made for, such as `amd64`.
+    pub arch: String,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Program with its first arguments.
+    pub entrypoint: Vec<String>,
+    /// Further arguments, or the program.
+    pub command: Vec<String>,
+    /// Variables.
+    pub environment: Vec<Variable>,
+    /// User it runs as; empty for root.
+    pub user: String,
+    /// Folder it starts in.
+    pub working_dir: String,
+    /// Ports it says it listens at, such as `80/tcp`.
+    pub ports: Vec<String>,
+    /// Folders for which a container gets a volume unless something else is mounted there.
+    pub volumes: Vec<String>,
+}
+
 impl Docker {
+    /// Returns all images with a name and those that are left of older ones, newest first.
+    ///
+    /// # Errors
+    ///
+    /// Returns why the Engine could not be asked.
+    pub async fn images(&self) -> Result<Vec<ImageEntry>, DockerError> {
+        let found: Vec<wire::ImageSummary> = self.ask(Ask::get("/images/json")).await?;
+        let mut images: Vec<_> = found
+            .into_iter()
+            .map(|image| ImageEntry {
+                id: image.id,
+                tags: real_names(image.repo_tags),
+                digests: real_names(image.repo_digests),
+                created: Timestamp::from_second(image.created).unwrap_or(Timestamp::UNIX_EPOCH),
+                size_bytes: u64::try_from(image.size).unwrap_or(0),
+            })
+            .collect();
+        images.sort_by(|a, b| (b.created, &a.id).cmp(&(a.created, &b.id)));
+        Ok(images)
+    }
+
+    /// Returns all that is known of the image that `reference` names. Never asks a registry.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`DockerError::NotFound`] when the Engine does not have it, and [`DockerError::BadName`] for text that
+    /// is no reference.
+    pub async fn inspect_image(&self, reference: &str) -> Result<ImageDetails, DockerError> {
+        let reference = name::check_image(reference)?;
+        let found: wire::ImageInspect = self.ask(Ask::get(format!("/images/{reference}/json"))).await?;
+        let config = found.config;
+        Ok(ImageDetails {
+            entry: ImageEntry {
+                id: found.id,
+                tags: real_names(found.repo_tags),
+                digests: real_names(found.repo_digests),
+                created: wire::moment(&found.created).unwrap_or(Timestamp::UNIX_EPOCH),
+                size_bytes: u64::try_from(found.size).unwrap_or(0),
+            },
+            os: found.os,
+            arch: found.architecture,
+            labels: config.labels,
+            entrypoint: config.entrypoint,
+            command: config.cmd,
+            environment: config.env.into_iter().map(Variable::from_pair).collect(),
+            user: config.user,
+            working_dir: config.working_dir,
+            ports: config.exposed_ports.into_keys().collect(),
+            volumes: config.volumes.into_keys().collect(),
+        })
+    }
+
+    /// Takes a name from an image, and removes the image when it was its last one.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`DockerError::NotFound`] when the Engine does not have it and [`DockerError::Conflict`] while a
+    /// container, also one that has ended, uses it.
+    pub async fn remove_image(&self, reference: &str) -> Result<(), DockerError> {
+        let reference = name::check_image(reference)?;
+        self.tell(Ask::delete(format!("/images/{reference}")), 4 * LIMIT).await
+    }
+
     /// Returns the image that `reference` names (a name with tag or digest, or an id); `None` when the Engine does
     /// not have it. Never asks a registry.
     ///
@@ -71,4 +177,10 @@ impl Docker {
             })
             .collect())
     }
+}
+
+/// Leaves out the `<none>:<none>` that Engines write for no name.
+fn real_names(mut names: Vec<String>) -> Vec<String> {
+    names.retain(|name| !name.starts_with("<none>"));
+    names
 }

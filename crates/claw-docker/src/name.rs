@@ -31,6 +31,20 @@ pub(crate) fn check_image(reference: &str) -> Result<&str, DockerError> {
     Err(bad("image", reference))
 }
 
+/// Splits a reference into what is pulled and its tag or digest. Without either it is `latest`: the Engine would pull
+/// every tag there is.
+pub(crate) fn split_image(reference: &str) -> (&str, &str) {
+    if let Some((repository, digest)) = reference.split_once('@') {
+        return (repository, digest);
+    }
+    // A colon before the last slash is that of a registry's port.
+    let name_at = reference.rfind('/').map_or(0, |slash| slash + 1);
+    match reference[name_at..].find(':') {
+        Some(colon) => (&reference[..name_at + colon], &reference[name_at + colon + 1..]),
+        None => (reference, "latest"),
+    }
+}
+
 fn bad(kind: &'static str, name: &str) -> DockerError {
     let name = name.chars().take(64).map(|c| if c.is_control() { ' ' } else { c }).collect();
     DockerError::BadName { kind, name }
@@ -49,6 +63,20 @@ mod tests {
         }
         for name in ["a/../../containers/json", "../x", "a//b", "a?b", "/a", "a b"] {
             assert!(check_image(name).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_reference_without_a_tag_is_its_latest() {
+        for (reference, repository, tag) in [
+            ("alpine", "alpine", "latest"),
+            ("alpine:3", "alpine", "3"),
+            ("registry.example:5000/team/image", "registry.example:5000/team/image", "latest"),
+            ("registry.example:5000/team/image:1.2", "registry.example:5000/team/image", "1.2"),
+            ("registry.example:5000/image@sha256:00ff", "registry.example:5000/image", "sha256:00ff"),
+            ("image:1@sha256:00ff", "image:1", "sha256:00ff"),
+        ] {
+            assert_eq!(split_image(reference), (repository, tag), "{reference}");
         }
     }
 

@@ -1,12 +1,62 @@
 //! Volumes.
 
-use std::{collections::HashMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::PathBuf,
+};
 
 use bollard::query_parameters::{ListVolumesOptions, RemoveVolumeOptions};
 
-use crate::{Docker, DockerError, name};
+use claw_core::Timestamp;
+
+use crate::{Docker, DockerError, name, request::Ask, wire};
+
+/// What is known about a volume.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VolumeDetails {
+    /// Its name.
+    pub name: String,
+    /// `local`, or a plugin's name.
+    pub driver: String,
+    /// What its driver was told: a `local` one with `o=bind` is some folder of the host.
+    pub options: BTreeMap<String, String>,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Folder of the Engine's host that holds it.
+    pub folder: PathBuf,
+    /// `local` or `global`.
+    pub scope: String,
+    /// When it was made.
+    pub created: Option<Timestamp>,
+}
 
 impl Docker {
+    /// Returns all volumes, by name.
+    ///
+    /// # Errors
+    ///
+    /// Returns why the Engine could not be asked.
+    pub async fn volumes(&self) -> Result<Vec<VolumeDetails>, DockerError> {
+        let found: wire::VolumeList = self.ask(Ask::get("/volumes")).await?;
+        let mut volumes: Vec<_> = found.volumes.into_iter().map(VolumeDetails::from).collect();
+        volumes.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(volumes)
+    }
+
+    /// Returns a volume; `None` when there is none of that name.
+    ///
+    /// # Errors
+    ///
+    /// Returns why the Engine could not be asked.
+    pub async fn volume(&self, name: &str) -> Result<Option<VolumeDetails>, DockerError> {
+        let name = name::check_name("volume", name)?;
+        match self.ask::<wire::Volume>(Ask::get(format!("/volumes/{name}"))).await {
+            Ok(found) => Ok(Some(found.into())),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Returns the names and labels of the volumes that carry all of `labels`.
     ///
     /// # Errors
@@ -47,6 +97,20 @@ impl Docker {
         match removed {
             Err(error) if error.is_not_found() => Ok(()),
             other => other,
+        }
+    }
+}
+
+impl From<wire::Volume> for VolumeDetails {
+    fn from(found: wire::Volume) -> Self {
+        Self {
+            name: found.name,
+            driver: found.driver,
+            options: found.options,
+            labels: found.labels,
+            folder: found.mountpoint.into(),
+            scope: found.scope,
+            created: wire::moment(&found.created_at),
         }
     }
 }
