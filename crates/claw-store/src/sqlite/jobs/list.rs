@@ -16,6 +16,9 @@ use crate::{
 /// A set of at most this many jobs is read whole and sorted or searched, rather than walked in another order.
 const SMALL: u64 = 2_000;
 
+/// Jobs that are looked at in order of priority before all that match are sorted instead.
+const WALK: u64 = 4_096;
+
 /// Returns one page with its total. The connection must stand in one snapshot.
 pub(super) fn list(
     connection: &Connection,
@@ -30,7 +33,8 @@ pub(super) fn list(
     };
     let mut page = JobPage { items: Vec::new(), total };
     if filter.offset < total && filter.limit > 0 {
-        for seq in plan.page(connection, filter)? {
+        let walked = plan.walk(connection, filter, total)?;
+        for seq in walked.map_or_else(|| plan.page(connection, filter), Ok)? {
             page.items.push(row::at(connection, seq)?.job);
         }
     }
@@ -62,6 +66,9 @@ enum Driver {
 }
 
 struct Plan {
+    driver: Driver,
+    /// Jobs that come into question before a text is looked for.
+    candidates: u64,
     /// `SELECT`s of `seq` and `priority` whose union is the answer, each of them in order already where it matters.
     legs: Vec<String>,
     parameters: Vec<(&'static str, Value)>,
@@ -101,6 +108,8 @@ impl Plan {
         };
 
         let mut plan = Self {
+            driver,
+            candidates,
             legs: Vec::new(),
             parameters: Vec::new(),
             known_total,
@@ -166,6 +175,52 @@ impl Plan {
         bound.retain(|(name, _)| !INDEX_PARAMETERS.contains(name));
         bound.push((":after", &seq));
         Ok(from_sql(statement.query_row(bound.as_slice(), |row| row.get(0))?))
+    }
+
+    /// Looks for a text that many jobs have in order of priority, so that not all that match need be sorted. `None` where that
+    /// does not pay, or the jobs that come first have the text too seldom.
+    fn walk(
+        &self,
+        connection: &Connection,
+        filter: &JobFilter,
+        total: u64,
+    ) -> Result<Option<Vec<i64>>, StoreError> {
+        let wanted = filter.offset.saturating_add(filter.limit);
+        let expected = wanted.saturating_mul(self.candidates) / total.max(1);
+        let pays = self.driver == Driver::Search
+            && filter.sort == JobSort::Priority
+            && wanted <= total
+            && expected <= WALK / 2;
+        if !pays {
+            return Ok(None);
+        }
+        let legs = legs(Driver::Priority, filter.status, "").join(" UNION ALL ");
+        let mut in_order =
+            connection.prepare_cached(&format!("{legs} ORDER BY priority DESC, seq LIMIT {WALK}"))?;
+        let meets = format!("SELECT count(*) FROM jobs NOT INDEXED WHERE jobs.seq = :seq{}", self.conditions);
+        let mut meets = connection.prepare_cached(&meets)?;
+        let mut bound = self.bound();
+        bound.retain(|(name, _)| !INDEX_PARAMETERS.contains(name));
+
+        let (mut to_skip, mut found) = (filter.offset, Vec::new());
+        let mut rows = in_order.query([])?;
+        while let Some(row) = rows.next()? {
+            let seq: i64 = row.get(0)?;
+            let mut bound = bound.clone();
+            bound.push((":seq", &seq));
+            if meets.query_row(bound.as_slice(), |row| row.get::<_, i64>(0))? == 0 {
+                continue;
+            }
+            if to_skip > 0 {
+                to_skip -= 1;
+                continue;
+            }
+            found.push(seq);
+            if found.len() as u64 == filter.limit {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
     }
 
     fn page(&self, connection: &Connection, filter: &JobFilter) -> Result<Vec<i64>, StoreError> {
