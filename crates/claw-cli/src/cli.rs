@@ -112,6 +112,8 @@ commands! {
     Audit(audit);
     /// Remove what is old
     Gc(gc);
+    /// Ask whether the server answers, for health checks
+    Health(health);
     /// Check this machine and the server, and say how to mend what is wrong
     Doctor(doctor);
     /// Print a script that completes commands in a shell

@@ -160,7 +160,7 @@ pub struct Actor {
     pub label: String,
     /// What they may do.
     pub scopes: BTreeSet<Scope>,
-    /// Handle of the session they came with, if they came with one. It is not the session's secret.
+    /// Handle of the session, or of the key's secret, that they came with, if they came with one. It is no secret itself.
     pub session: Option<String>,
     /// Where the request came from, for the audit trail. Decides about nothing.
     pub origin: Origin,

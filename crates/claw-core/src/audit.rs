@@ -46,6 +46,15 @@ pub enum AuditRecord {
         #[serde(default, skip_serializing_if = "is_zero")]
         more: u64,
     },
+    /// Somebody read something, where reading is recorded too.
+    Read {
+        /// Who read what.
+        #[serde(flatten)]
+        act: AuditAct,
+        /// Further reads of the same kind that no record of their own tells of.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        more: u64,
+    },
     /// The house tells something about the trail itself.
     Note {
         /// What.
@@ -210,7 +219,8 @@ mod tests {
         for record in [
             AuditRecord::Intent { id, act: act.clone() },
             AuditRecord::Outcomes { of: vec![outcome] },
-            AuditRecord::Denied { act, code: "SCOPE_REQUIRED".into(), more: 7 },
+            AuditRecord::Denied { act: act.clone(), code: "SCOPE_REQUIRED".into(), more: 7 },
+            AuditRecord::Read { act, more: 3 },
             AuditRecord::Note { text: "x".into(), unsettled: Some(2) },
         ] {
             let json = serde_json::to_string(&record).expect("a record is JSON");

@@ -70,12 +70,15 @@ impl Gate {
     /// # Errors
     ///
     /// [`GateError::ScopeMissing`] or [`GateError::AdminRequired`] for those who are not administrators;
-    /// [`GateError::CapEscalation`] for a key with a limit; [`GateError::OwnPassword`]; [`GateError::UserNotFound`];
+    /// [`GateError::CapEscalation`] and [`GateError::ExpiryEscalation`] for a key with a limit; [`GateError::OwnPassword`]; [`GateError::UserNotFound`];
     /// [`GateError::InvalidPassword`].
     pub async fn reset_password(&self, actor: &Actor, username: &str, new: &Secret) -> Result<(), GateError> {
         let target = owner_of(username);
         let giver = self.permit_administrator(actor, Action::UsersManage, VERB, &target).await?;
-        giver.require_unlimited().map_err(|error| self.denied(actor, VERB, &target, error))?;
+        giver
+            .require_unlimited()
+            .and_then(|()| giver.require_outlives(None))
+            .map_err(|error| self.denied(actor, VERB, &target, error))?;
         if actor.principal == Principal::User(username.to_owned()) {
             return Err(GateError::OwnPassword);
         }

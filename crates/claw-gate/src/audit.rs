@@ -9,7 +9,7 @@
 //! many in one record, so that they cost little; a crash leaves an intent whose outcome reads unknown.
 
 mod deed;
-mod denials;
+mod repeats;
 mod trail;
 mod verify;
 mod view;

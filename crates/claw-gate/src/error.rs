@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf, time::Duration};
 
-use claw_core::{Coded, ErrorCode, KeyId, Role, Scope, UnknownScope, Usd};
+use claw_core::{Coded, ErrorCode, KeyId, Role, Scope, Timestamp, UnknownScope, Usd};
 use claw_store::StoreError;
 
 use crate::{RetryAfter, password, people, token};
@@ -43,6 +43,11 @@ pub enum GateError {
          a limit"
     )]
     CapEscalation(Usd),
+    /// Someone who expires was to give power that lasts longer.
+    #[error(
+        "your own key expires at {0}, so it cannot give anything that lasts longer: ask an administrator who stays"
+    )]
+    ExpiryEscalation(Timestamp),
     /// A scope name that does not exist.
     #[error(transparent)]
     UnknownScope(#[from] UnknownScope),
@@ -62,6 +67,15 @@ pub enum GateError {
     /// The label is too long or holds control characters.
     #[error("a label has at most {} characters and no control characters", crate::keys::MAX_LABEL_CHARS)]
     InvalidLabel,
+    /// The time at which a key expires is over.
+    #[error("`{0}` is over: a key expires at a time to come")]
+    InvalidExpiry(Timestamp),
+    /// The former secret of a key was to stay good for too long.
+    #[error("the former key can stay good for {} days at the most", crate::keys::MAX_GRACE.as_secs() / 86_400)]
+    InvalidGrace,
+    /// What was to be taken over is not the hash of a key.
+    #[error("the hash of a key is its SHA-256 in 64 lower-case hexadecimal digits")]
+    InvalidKeyHash,
     /// The username is not one.
     #[error(
         "a username has 1 to {} characters out of letters, digits, `.`, `_` and `-`, and not only dots",
@@ -164,11 +178,16 @@ impl Coded for GateError {
             Self::ScopeMissing(_) => ErrorCode::ScopeRequired,
             Self::AdminRequired => ErrorCode::AdminRequired,
             Self::NotTheirs => ErrorCode::RouteNotFound,
-            Self::ScopeEscalation(_) | Self::CapEscalation(_) => ErrorCode::ScopeEscalation,
+            Self::ScopeEscalation(_) | Self::CapEscalation(_) | Self::ExpiryEscalation(_) => {
+                ErrorCode::ScopeEscalation
+            }
             Self::UnknownScope(_) => ErrorCode::UnknownScope,
             Self::ScopesRequired => ErrorCode::ScopesRequired,
             Self::InvalidRole { .. } => ErrorCode::InvalidRole,
             Self::InvalidLabel
+            | Self::InvalidExpiry(_)
+            | Self::InvalidGrace
+            | Self::InvalidKeyHash
             | Self::InvalidUsername
             | Self::InvalidPassword
             | Self::NoOwnKey

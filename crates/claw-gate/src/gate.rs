@@ -166,7 +166,12 @@ impl Gate {
         target: &str,
     ) -> Result<(), GateError> {
         let error = match decide(actor, action, resource) {
-            Decision::Allow => return Ok(()),
+            Decision::Allow => {
+                if verb.ends_with(".read") || verb.ends_with(".list") {
+                    self.audit().read(|| act(actor, verb, target.to_owned(), None));
+                }
+                return Ok(());
+            }
             Decision::ScopeMissing(scope) => GateError::ScopeMissing(scope),
             Decision::NotTheirs => GateError::NotTheirs,
         };

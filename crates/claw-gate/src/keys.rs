@@ -1,22 +1,30 @@
 //! API keys: made, found, changed and revoked.
 
+mod import;
+mod record;
+mod rotate;
+
 use std::{
     collections::{BTreeSet, HashMap},
     net::IpAddr,
-    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use claw_core::{
     Action, Actor, KeyId, Principal, Resource, Role, Scope, Secret, Timestamp, Usd, expand_scopes,
 };
 use claw_store::{Precondition, StoreError};
-use serde::{Deserialize, Serialize};
 
+use self::record::{FormerSecret, owner_of};
+pub(crate) use self::record::{KeyRecord, LastUsed, SecretRecord};
+pub use self::{
+    import::{ForeignKey, Imported},
+    rotate::{DEFAULT_GRACE, MAX_GRACE},
+};
 use crate::{
     Credential, EffectPlace, Gate, GateError,
     audit::act,
     people::UserRecord,
-    records::{Record, Stored},
+    records::{Record as _, Stored},
     token::{self, TokenHash},
 };
 
@@ -45,6 +53,10 @@ pub struct KeyMeta {
     pub last_used_at: Timestamp,
     /// Most that its jobs may cost on one day (UTC); `None`: no limit of its own.
     pub max_usd_per_day: Option<Usd>,
+    /// From then on it is refused; `None`: it does not expire.
+    pub expires_at: Option<Timestamp>,
+    /// Until when the secret it had before it was rotated is good, while that is so.
+    pub former_until: Option<Timestamp>,
 }
 
 /// A key to make.
@@ -58,6 +70,8 @@ pub struct NewKey {
     pub role: Role,
     /// Most that its jobs may cost on one day (UTC).
     pub max_usd_per_day: Option<Usd>,
+    /// From then on it is refused; `None`: it does not expire.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// What to change about a key; what is `None` stays.
@@ -69,6 +83,8 @@ pub struct KeyChange {
     pub scopes: Option<BTreeSet<Scope>>,
     /// Another limit, or `Some(None)` for none.
     pub max_usd_per_day: Option<Option<Usd>>,
+    /// Another end, or `Some(None)` for none.
+    pub expires_at: Option<Option<Timestamp>>,
 }
 
 /// Reads scope names as clients send them.
@@ -82,107 +98,29 @@ pub fn parse_scopes<S: AsRef<str>>(names: &[S]) -> Result<BTreeSet<Scope>, GateE
     Ok(scopes)
 }
 
-/// A key as stored, under the hash of the key as its id: finding it is one indexed read.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct KeyRecord {
-    pub(crate) id: KeyId,
-    pub(crate) key_prefix: String,
-    pub(crate) label: String,
-    pub(crate) role: Role,
-    pub(crate) scopes: BTreeSet<Scope>,
-    pub(crate) created_at: Timestamp,
-    pub(crate) last_used_at: Timestamp,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) max_usd_per_day: Option<Usd>,
-}
-
-impl Record for KeyRecord {
-    const KIND: &'static str = "key";
-
-    fn sort_key(&self) -> String {
-        // Version 7 ids sort by creation.
-        self.id.to_string()
-    }
-
-    fn owner(&self) -> String {
-        owner_of(self.id)
-    }
-}
-
-impl KeyRecord {
-    pub(crate) fn actor(&self) -> Actor {
-        Actor::new(Principal::Key(self.id.to_string()), self.label.clone(), self.scopes.iter().copied())
-    }
-
-    /// Tells whether its holder can give power to others.
-    pub(crate) fn is_way_in(&self) -> bool {
-        self.role == Role::Admin && self.actor().holds(Scope::KeysWrite)
-    }
-}
-
-/// The owner mark under which a key's record is filed: its own, so that it is found by its id in one indexed read.
-fn owner_of(id: KeyId) -> String {
-    Principal::Key(id.to_string()).to_string()
-}
-
-/// When keys were used, until the next time it is written down.
-#[derive(Default)]
-pub(crate) struct LastUsed {
-    // A std mutex: held for a map look-up, never across an await. Holds valid keys only, so it is bounded by them.
-    times: Mutex<HashMap<KeyId, Timestamp>>,
-}
-
-impl LastUsed {
-    fn note(&self, key: KeyId, now: Timestamp) {
-        self.lock().insert(key, now);
-    }
-
-    fn of(&self, key: KeyId) -> Option<Timestamp> {
-        self.lock().get(&key).copied()
-    }
-
-    pub(crate) fn forget(&self, key: KeyId) {
-        self.lock().remove(&key);
-    }
-
-    /// Returns what is not written down yet.
-    pub(crate) fn pending(&self) -> HashMap<KeyId, Timestamp> {
-        self.lock().clone()
-    }
-
-    /// Notes that this use is written down; a later one is not.
-    pub(crate) fn written(&self, key: KeyId, used_at: Timestamp) {
-        let mut times = self.lock();
-        if times.get(&key) == Some(&used_at) {
-            times.remove(&key);
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<KeyId, Timestamp>> {
-        self.times.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl Gate {
     /// Makes a key and returns it; it cannot be shown again. An empty label becomes the role's name.
     ///
     /// # Errors
     ///
     /// [`GateError::ScopeMissing`] without `keys:write`; [`GateError::AdminRequired`]; [`GateError::ScopeEscalation`]
-    /// for a scope that `actor` does not hold; [`GateError::CapEscalation`]; [`GateError::ScopesRequired`];
-    /// [`GateError::InvalidRole`]; [`GateError::InvalidLabel`].
+    /// for a scope that `actor` does not hold; [`GateError::CapEscalation`]; [`GateError::ExpiryEscalation`];
+    /// [`GateError::ScopesRequired`]; [`GateError::InvalidRole`]; [`GateError::InvalidLabel`];
+    /// [`GateError::InvalidExpiry`].
     pub async fn create_key(&self, actor: &Actor, new: NewKey) -> Result<(Secret, KeyMeta), GateError> {
         let giver = self.permit_administrator(actor, Action::KeysManage, "key.create", "").await?;
         let (key, record) = self.new_key(&new.label, new.scopes, new.role)?;
-        let record = KeyRecord { max_usd_per_day: new.max_usd_per_day, ..record };
+        self.require_ahead(new.expires_at)?;
+        let record = KeyRecord { max_usd_per_day: new.max_usd_per_day, expires_at: new.expires_at, ..record };
         let detail = serde_json::json!({
             "label": record.label, "role": record.role, "scopes": record.scopes,
-            "max_usd_per_day": record.max_usd_per_day.map(Usd::dollars),
+            "max_usd_per_day": record.max_usd_per_day.map(Usd::dollars), "expires_at": record.expires_at,
         });
         let deed = act(actor, "key.create", target(record.id), Some(detail));
         self.record(deed, EffectPlace::Store, async {
             giver.require_held(&record.scopes)?;
             giver.require_unlimited()?;
+            giver.require_outlives(record.expires_at)?;
             self.store_new_key(&key, &record).await
         })
         .await?;
@@ -201,7 +139,7 @@ impl Gate {
         Ok(keys.iter().map(|key| self.meta(&key.record)).collect())
     }
 
-    /// Changes a key's label, scopes or limit, up or down, with effect on its next request.
+    /// Changes a key's label, scopes, limit or end, up or down, with effect on its next request.
     ///
     /// # Errors
     ///
@@ -218,9 +156,11 @@ impl Gate {
         if let Some(scopes) = &change.scopes {
             require_scopes(scopes)?;
         }
+        self.require_ahead(change.expires_at.flatten())?;
         let detail = serde_json::json!({
             "label": change.label, "scopes": change.scopes,
             "max_usd_per_day": change.max_usd_per_day.map(|cap| cap.map(Usd::dollars)),
+            "expires_at": change.expires_at,
         });
         let deed = act(actor, "key.change", target, Some(detail));
         let apply = |record: &mut KeyRecord| {
@@ -232,6 +172,7 @@ impl Gate {
                 giver.require_held(scopes.difference(&record.scopes))?;
                 if !scopes.is_subset(&record.scopes) {
                     giver.require_unlimited()?;
+                    giver.require_outlives(change.expires_at.unwrap_or(record.expires_at))?;
                 }
                 record.scopes.clone_from(scopes);
             }
@@ -241,6 +182,12 @@ impl Gate {
                     giver.require_unlimited()?;
                 }
                 record.max_usd_per_day = cap;
+            }
+            if let Some(end) = change.expires_at {
+                if record.expires_at.is_some_and(|own| end.is_none_or(|end| end > own)) {
+                    giver.require_outlives(end)?;
+                }
+                record.expires_at = end;
             }
             Ok(())
         };
@@ -278,6 +225,8 @@ impl Gate {
             return Err(GateError::UnknownKeyToRevoke(id));
         }
         self.inner.last_used.forget(id);
+        // They lead nowhere by now.
+        self.forget_secrets(id).await?;
         self.somebody_changed();
         Ok(())
     }
@@ -315,6 +264,8 @@ impl Gate {
         };
         Ok(KeyMeta {
             max_usd_per_day: None,
+            expires_at: None,
+            former_until: None,
             id: actor.owner(),
             key_prefix: String::new(),
             label: actor.label.clone(),
@@ -372,29 +323,6 @@ impl Gate {
         }
     }
 
-    pub(crate) async fn actor_by_key(&self, key: &Secret) -> Result<Option<Actor>, GateError> {
-        if !token::is_key(key) {
-            return Ok(None);
-        }
-        let hash = TokenHash::of(key);
-        // Before the look at the store, so that what is read beside a change does not count after it.
-        let writes = self.inner.records.writes();
-        if let Some((id, actor)) = self.inner.recent_keys.get(&hash, writes) {
-            self.inner.last_used.note(id, self.now());
-            return Ok(Some(actor));
-        }
-        let Some(found) = self.inner.records.get::<KeyRecord>(&hash.hex()).await? else { return Ok(None) };
-        // The look-up is by a hash that a stranger cannot steer; comparing again keeps this true whatever the
-        // engine's idea of equal ids is.
-        if !hash.matches_hex(&found.id) {
-            return Ok(None);
-        }
-        let (id, actor) = (found.record.id, found.record.actor());
-        self.inner.last_used.note(id, self.now());
-        self.inner.recent_keys.note(hash, writes, id, actor.clone());
-        Ok(Some(actor))
-    }
-
     /// Makes a key without storing it.
     pub(crate) fn new_key(
         &self,
@@ -420,6 +348,9 @@ impl Gate {
             created_at: now,
             last_used_at: now,
             max_usd_per_day: None,
+            expires_at: None,
+            secret: None,
+            former: None,
         };
         Ok((key, record))
     }
@@ -428,10 +359,6 @@ impl Gate {
         let hash = TokenHash::of(key).hex();
         self.inner.records.put(&hash, record, Precondition::Absent).await?;
         Ok(())
-    }
-
-    pub(crate) async fn key_by_id(&self, id: KeyId) -> Result<Option<Stored<KeyRecord>>, StoreError> {
-        self.inner.records.first_of::<KeyRecord>(owner_of(id)).await
     }
 
     /// Reads, changes and writes back a key, again if someone else wrote it in between.
@@ -473,6 +400,20 @@ impl Gate {
             created_at: record.created_at,
             last_used_at: noted.map_or(record.last_used_at, |noted| noted.max(record.last_used_at)),
             max_usd_per_day: record.max_usd_per_day,
+            expires_at: record.expires_at,
+            former_until: record
+                .former
+                .as_ref()
+                .map(|former| former.until)
+                .filter(|until| *until > self.now()),
+        }
+    }
+
+    /// Checks that a key would not have expired before it was made.
+    fn require_ahead(&self, end: Option<Timestamp>) -> Result<(), GateError> {
+        match end {
+            Some(end) if end <= self.inner.clock.now() => Err(GateError::InvalidExpiry(end)),
+            Some(_) | None => Ok(()),
         }
     }
 }

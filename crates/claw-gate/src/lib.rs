@@ -59,7 +59,7 @@ pub use audit::{
 };
 pub use error::GateError;
 pub use gate::{Credential, Gate, GateConfig};
-pub use keys::{KeyChange, KeyMeta, NewKey, parse_scopes};
+pub use keys::{DEFAULT_GRACE, ForeignKey, Imported, KeyChange, KeyMeta, MAX_GRACE, NewKey, parse_scopes};
 pub use limit::{FailureLimiter, RetryAfter};
 pub use people::UserView;
 pub use session_list::SessionView;

@@ -129,8 +129,11 @@ impl Gate {
     ) -> Result<UserView, GateError> {
         let target = owner_of(username);
         let giver = self.permit_administrator(actor, Action::UsersManage, "user.create", &target).await?;
-        // A person has no limit, and may sign in and spend.
-        giver.require_unlimited().map_err(|error| self.denied(actor, "user.create", &target, error))?;
+        // A person has no limit and no end, and may sign in and spend.
+        giver
+            .require_unlimited()
+            .and_then(|()| giver.require_outlives(None))
+            .map_err(|error| self.denied(actor, "user.create", &target, error))?;
         let user = self.new_user(username, password, role).await?;
         let deed = act(actor, "user.create", user.target(), Some(serde_json::json!({ "role": role })));
         self.record(deed, EffectPlace::Store, self.store_new_user(&user)).await?;

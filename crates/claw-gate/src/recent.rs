@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use claw_core::{Actor, KeyId};
+use claw_core::{Actor, KeyId, Timestamp};
 use tokio::time::Instant;
 
 use crate::token::TokenHash;
@@ -31,26 +31,28 @@ struct Recent {
     id: KeyId,
     actor: Actor,
     looked_up: Instant,
+    /// From then on it opens nothing.
+    until: Timestamp,
     /// Writes to the gate's records before the look. One more, and the look no longer counts.
     writes: u64,
 }
 
 impl RecentKeys {
     /// Returns whose key it is if that is known and nothing was written since.
-    pub(crate) fn get(&self, key: &TokenHash, writes: u64) -> Option<(KeyId, Actor)> {
+    pub(crate) fn get(&self, key: &TokenHash, writes: u64, now: Timestamp) -> Option<(KeyId, Actor)> {
         let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         let recent = keys.get(key)?;
-        (recent.writes == writes && recent.looked_up.elapsed() < FRESH)
+        (recent.writes == writes && now < recent.until && recent.looked_up.elapsed() < FRESH)
             .then(|| (recent.id, recent.actor.clone()))
     }
 
-    /// Notes whose key it is, as read when there had been so many writes.
-    pub(crate) fn note(&self, key: TokenHash, writes: u64, id: KeyId, actor: Actor) {
+    /// Notes whose key it is, and until when, as read when there had been so many writes.
+    pub(crate) fn note(&self, key: TokenHash, writes: u64, until: Timestamp, id: KeyId, actor: Actor) {
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         if keys.len() >= MOST {
             keys.clear();
         }
-        keys.insert(key, Recent { id, actor, looked_up: Instant::now(), writes });
+        keys.insert(key, Recent { id, actor, looked_up: Instant::now(), until, writes });
     }
 }
 
@@ -66,13 +68,15 @@ mod tests {
         let hash = TokenHash::of(&Secret::new("a key"));
         let id = KeyId::new();
         let actor = Actor::new(Principal::Key(id.to_string()), "agent", [Scope::JobsRead]);
-        keys.note(hash, 7, id, actor.clone());
+        let (now, end) = (Timestamp::UNIX_EPOCH, Timestamp::MAX);
+        keys.note(hash, 7, end, id, actor.clone());
 
-        assert_eq!(keys.get(&hash, 7), Some((id, actor)));
-        assert_eq!(keys.get(&hash, 8), None);
-        assert_eq!(keys.get(&TokenHash::of(&Secret::new("another")), 7), None);
+        assert_eq!(keys.get(&hash, 7, now), Some((id, actor)));
+        assert_eq!(keys.get(&hash, 8, now), None);
+        assert_eq!(keys.get(&hash, 7, end), None, "it expired");
+        assert_eq!(keys.get(&TokenHash::of(&Secret::new("another")), 7, now), None);
         tokio::time::advance(FRESH).await;
-        assert_eq!(keys.get(&hash, 7), None);
+        assert_eq!(keys.get(&hash, 7, now), None);
     }
 
     #[test]
@@ -81,7 +85,7 @@ mod tests {
         let actor = Actor::new(Principal::Token, "agent", [Scope::JobsRead]);
         for number in 0..3 * MOST {
             let hash = TokenHash::of(&Secret::new(number.to_string()));
-            keys.note(hash, 0, KeyId::new(), actor.clone());
+            keys.note(hash, 0, Timestamp::MAX, KeyId::new(), actor.clone());
         }
 
         assert!(keys.keys.lock().expect("a lock").len() <= MOST);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use claw_core::{Action, Actor, Principal, Resource, Role, Scope, Usd};
+use claw_core::{Action, Actor, Decision, Principal, Resource, Role, Scope, Timestamp, Usd, decide};
 use tokio::sync::watch;
 
 use crate::{Gate, GateError, keys::KeyRecord, people::UserRecord};
@@ -19,6 +19,8 @@ pub(crate) struct Standing {
     pub(crate) role: Role,
     /// Most that their jobs may cost on one day.
     cap: Option<Usd>,
+    /// When they are refused from.
+    end: Option<Timestamp>,
 }
 
 impl Standing {
@@ -37,6 +39,14 @@ impl Standing {
     /// that together they could spend more than the giver.
     pub(crate) fn require_unlimited(&self) -> Result<(), GateError> {
         self.cap.map_or(Ok(()), |cap| Err(GateError::CapEscalation(cap)))
+    }
+
+    /// Nobody who expires gives power that lasts longer than their own.
+    pub(crate) fn require_outlives(&self, end: Option<Timestamp>) -> Result<(), GateError> {
+        match self.end {
+            Some(own) if end.is_none_or(|end| end > own) => Err(GateError::ExpiryEscalation(own)),
+            Some(_) | None => Ok(()),
+        }
     }
 }
 
@@ -59,7 +69,11 @@ impl Gate {
     /// permission.
     pub async fn still_valid(&self, actor: &Actor, action: Action) -> Result<(), GateError> {
         let standing = self.standing(actor).await?;
-        self.permit(&standing.actor, action, &Resource::Any)
+        // Looked at again and again, which is no further reading to be told of.
+        match decide(&standing.actor, action, &Resource::Any) {
+            Decision::Allow => Ok(()),
+            _ => self.permit(&standing.actor, action, &Resource::Any),
+        }
     }
 
     /// Begins to watch over `actor`, who was permitted `action`.
@@ -74,23 +88,28 @@ impl Gate {
     ///
     /// [`GateError::InvalidKey`] if they would not be let in any more; [`GateError::Store`].
     pub(crate) async fn standing(&self, actor: &Actor) -> Result<Standing, GateError> {
-        let (now, role, cap) = match &actor.principal {
+        let (now, role, cap, end) = match &actor.principal {
             Principal::Key(id) => {
                 let key = self.inner.records.first_of::<KeyRecord>(actor.owner()).await?;
                 let key = key.filter(|key| key.record.id.to_string() == *id).ok_or(GateError::InvalidKey)?;
-                (key.record.actor(), key.record.role, key.record.max_usd_per_day)
+                let at = self.inner.clock.now();
+                let opens = |handle: &String| key.record.still_opens_to(&key.id, handle, at);
+                if key.record.has_expired(at) || !actor.session.as_ref().is_none_or(opens) {
+                    return Err(GateError::InvalidKey);
+                }
+                (key.record.actor(), key.record.role, key.record.max_usd_per_day, key.record.expires_at)
             }
             Principal::User(name) => {
                 let user = self.user(name).await?.ok_or(GateError::InvalidKey)?.record;
                 if let Some(session) = &actor.session {
                     self.require_session(&user, session).await?;
                 }
-                (user.actor(), user.role, None)
+                (user.actor(), user.role, None, None)
             }
-            Principal::Token | Principal::System => (actor.clone(), Role::Admin, None),
+            Principal::Token | Principal::System => (actor.clone(), Role::Admin, None, None),
         };
         let actor = Actor { session: actor.session.clone(), origin: actor.origin.clone(), ..now };
-        Ok(Standing { actor, role, cap })
+        Ok(Standing { actor, role, cap, end })
     }
 
     async fn require_session(&self, user: &UserRecord, handle: &str) -> Result<(), GateError> {

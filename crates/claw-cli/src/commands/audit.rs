@@ -2,13 +2,13 @@
 
 use std::{
     fs::OpenOptions,
-    io::{BufReader, BufWriter, IsTerminal as _, Write},
+    io::{BufReader, BufWriter, Write},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
-use clap::{Args, Subcommand};
-use claw_client::{AuditEntry, AuditQuery, AuditVerification};
+use clap::{Args, Subcommand, ValueEnum};
+use claw_client::{AuditEntry, AuditQuery, AuditVerification, Client};
 use claw_core::{ErrorCode, Timestamp};
 use claw_gate::verify_export;
 use owo_colors::Style;
@@ -18,7 +18,7 @@ use crate::{
     context::Context,
     error::CliError,
     output::Output,
-    render::{self, table::Table},
+    render::{self, csv, table::Table},
     untrusted::clean_line,
 };
 
@@ -33,15 +33,8 @@ pub(crate) struct Arguments {
 enum Action {
     /// List entries, newest first
     List(ListArguments),
-    /// Write all records with their hashes, as JSON lines
-    Export {
-        /// File to write, which must not exist; standard output if left out
-        #[arg(long, value_name = "FILE")]
-        file: Option<PathBuf>,
-        /// Only those after this record
-        #[arg(long, value_name = "NUMBER")]
-        after: Option<u64>,
-    },
+    /// Write all records with their hashes as JSON lines, or entries for a spreadsheet
+    Export(ExportArguments),
     /// Check that nothing was changed; exits with 3 if something was
     Verify {
         /// An export to check, without a server
@@ -53,8 +46,32 @@ enum Action {
     },
 }
 
+/// How an export is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// All records with their hashes, which `claw audit verify --file` checks anywhere.
+    Jsonl,
+    /// One line for each entry with its outcome, newest first.
+    Csv,
+}
+
 #[derive(Debug, Args)]
-struct ListArguments {
+struct ExportArguments {
+    /// File to write, which must not exist; standard output if left out
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// `jsonl`: all records with their hashes; `csv`: one line for each entry with its outcome, newest first
+    #[arg(long, value_enum, default_value_t = Format::Jsonl, hide_possible_values = true)]
+    format: Format,
+    /// Only those after this record
+    #[arg(long, value_name = "NUMBER")]
+    after: Option<u64>,
+    #[command(flatten)]
+    filter: FilterArguments,
+}
+
+#[derive(Debug, Args)]
+struct FilterArguments {
     /// By this actor, such as key:ID, user:NAME or token
     #[arg(long)]
     actor: Option<String>,
@@ -73,6 +90,32 @@ struct ListArguments {
     /// Not newer than this time
     #[arg(long, value_name = "TIME")]
     until: Option<Timestamp>,
+}
+
+impl FilterArguments {
+    fn is_empty(&self) -> bool {
+        let Self { actor, verb, target, outcome, since, until } = self;
+        [actor, verb, target, outcome].iter().all(|text| text.is_none()) && since.is_none() && until.is_none()
+    }
+
+    fn query(&self, before: Option<u64>, limit: usize) -> AuditQuery {
+        AuditQuery {
+            before,
+            since: self.since,
+            until: self.until,
+            actor: self.actor.clone(),
+            verb: self.verb.clone(),
+            target: self.target.clone(),
+            outcome: self.outcome.clone(),
+            limit: Some(limit),
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+struct ListArguments {
+    #[command(flatten)]
+    filter: FilterArguments,
     /// From before this entry on
     #[arg(long, value_name = "NUMBER")]
     before: Option<u64>,
@@ -84,7 +127,7 @@ struct ListArguments {
 pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), CliError> {
     match arguments.action {
         Action::List(arguments) => list(arguments, context).await,
-        Action::Export { file, after } => export(file.as_deref(), after, context).await,
+        Action::Export(arguments) => export(arguments, context).await,
         Action::Verify { file: Some(file), head } => verify_file(&file, head.as_deref(), &context.output),
         Action::Verify { file: None, .. } => {
             let found = context.client()?.audit_verify().await?;
@@ -96,16 +139,7 @@ pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), C
 }
 
 async fn list(arguments: ListArguments, context: &Context) -> Result<(), CliError> {
-    let query = AuditQuery {
-        before: arguments.before,
-        since: arguments.since,
-        until: arguments.until,
-        actor: arguments.actor,
-        verb: arguments.verb,
-        target: arguments.target,
-        outcome: arguments.outcome,
-        limit: Some(arguments.limit.into()),
-    };
+    let query = arguments.filter.query(arguments.before, arguments.limit.into());
     let page = context.client()?.audit(&query).await?;
     let output = &context.output;
     output.answer(&page, |page| print_entries(output, &page.items))?;
@@ -151,8 +185,14 @@ fn print_entries(output: &Output, entries: &[AuditEntry]) -> std::io::Result<()>
     table.print(output)
 }
 
-async fn export(file: Option<&Path>, after: Option<u64>, context: &Context) -> Result<(), CliError> {
-    let mut sink: Box<dyn Write> = match file {
+async fn export(arguments: ExportArguments, context: &Context) -> Result<(), CliError> {
+    let ExportArguments { file, format, after, filter } = arguments;
+    if format == Format::Jsonl && !filter.is_empty() {
+        return Err(CliError::usage(
+            "JSON lines hold every record, or their hashes could not be checked: use --format csv to choose some",
+        ));
+    }
+    let mut sink: Box<dyn Write> = match &file {
         // For its owner alone: it tells who works here, from where, and on what.
         Some(path) => {
             let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
@@ -162,26 +202,113 @@ async fn export(file: Option<&Path>, after: Option<u64>, context: &Context) -> R
         }
         None => Box::new(BufWriter::new(std::io::stdout().lock())),
     };
-    let mut download = context.client()?.audit_export(after).await?;
-    let (mut bytes, mut records) = (0_u64, 0_usize);
-    let progress = file.is_some() && context.output.stderr.is_terminal && !context.output.quiet;
-    while let Some(chunk) = download.chunk().await? {
-        sink.write_all(&chunk)?;
-        bytes += chunk.len() as u64;
-        records += chunk.iter().filter(|byte| **byte == b'\n').count();
-        if progress && std::io::stderr().is_terminal() {
-            eprint!("\r{records} records, {}", render::size(bytes));
+    let watched = file.is_some() && context.output.stderr.is_terminal && !context.output.quiet;
+    let progress = move |records: usize| {
+        if watched {
+            eprint!("\r{records} records");
         }
-    }
+    };
+    let client = context.client()?;
+    let records = match format {
+        Format::Jsonl => export_records(&client, after, sink.as_mut(), progress).await?,
+        Format::Csv => export_entries(&client, after, &filter, sink.as_mut(), progress).await?,
+    };
     sink.flush()?;
-    if progress {
+    if watched {
         eprintln!();
     }
     if let Some(path) = file {
-        let records = records.saturating_sub(1);
         context.output.note(format!("{records} records written to {}", path.display()));
     }
     Ok(())
+}
+
+async fn export_records(
+    client: &Client,
+    after: Option<u64>,
+    sink: &mut dyn Write,
+    progress: impl Fn(usize),
+) -> Result<usize, CliError> {
+    let mut download = client.audit_export(after).await?;
+    let mut lines = 0_usize;
+    while let Some(chunk) = download.chunk().await? {
+        sink.write_all(&chunk)?;
+        lines += chunk.iter().filter(|byte| **byte == b'\n').count();
+        progress(lines);
+    }
+    // The first line tells where the chain begins.
+    Ok(lines.saturating_sub(1))
+}
+
+/// The columns of an export for spreadsheets.
+const COLUMNS: [&str; 13] = [
+    "number",
+    "time",
+    "actor",
+    "label",
+    "verb",
+    "target",
+    "outcome",
+    "code",
+    "settled_at",
+    "more",
+    "client",
+    "request_id",
+    "detail",
+];
+
+/// Entries that are asked for at once.
+const PAGE: usize = 1_000;
+
+async fn export_entries(
+    client: &Client,
+    after: Option<u64>,
+    filter: &FilterArguments,
+    sink: &mut dyn Write,
+    progress: impl Fn(usize),
+) -> Result<usize, CliError> {
+    sink.write_all(csv::line(COLUMNS).as_bytes())?;
+    let (mut before, mut written) = (None, 0_usize);
+    loop {
+        let page = client.audit(&filter.query(before, PAGE)).await?;
+        for entry in &page.items {
+            if after.is_some_and(|after| entry.seq <= after) {
+                return Ok(written);
+            }
+            sink.write_all(entry_line(entry).as_bytes())?;
+            written += 1;
+        }
+        progress(written);
+        before = match page.next {
+            // A server that does not get on would keep us here for ever.
+            Some(next) if before.is_none_or(|before| next < before) => Some(next),
+            Some(_) | None => return Ok(written),
+        };
+    }
+}
+
+fn entry_line(entry: &AuditEntry) -> String {
+    let number = entry.seq.to_string();
+    let time = entry.at.to_string();
+    let settled_at = entry.settled_at.map(|at| at.to_string()).unwrap_or_default();
+    let more = entry.more.to_string();
+    let detail = entry.detail.as_ref().map(ToString::to_string).unwrap_or_default();
+    let cells = [
+        number.as_str(),
+        &time,
+        &entry.actor,
+        &entry.label,
+        &entry.verb,
+        &entry.target,
+        &entry.outcome,
+        entry.code.as_deref().unwrap_or_default(),
+        &settled_at,
+        &more,
+        entry.client.as_deref().unwrap_or_default(),
+        entry.request_id.as_deref().unwrap_or_default(),
+        &detail,
+    ];
+    csv::line(cells)
 }
 
 fn verify_file(path: &Path, head: Option<&str>, output: &Output) -> Result<(), CliError> {

@@ -1,8 +1,10 @@
 //! `claw key`: API keys, which are what agents and programs enter with.
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
 use claw_client::{Client, KeyMeta, UpdateKey};
-use claw_core::{Scope, Usd};
+use claw_core::{Clock as _, Scope, SystemClock, Timestamp, Usd};
 
 use crate::{
     context::Context,
@@ -36,6 +38,9 @@ enum Action {
         /// Most US dollars that its jobs may cost on one day (UTC)
         #[arg(long, value_name = "USD", value_parser = dollars)]
         max_usd_per_day: Option<f64>,
+        /// When it expires: a time such as 2026-12-31T12:00:00Z, or from now, such as 30d or 12h
+        #[arg(long, value_name = "TIME", value_parser = end)]
+        expires: Option<End>,
     },
     /// List keys
     List,
@@ -49,7 +54,7 @@ enum Action {
         /// Its id, label or the last digits of its id; `self` only lowers the scopes of the key in use
         key: String,
         /// A scope it holds from now on; can be repeated
-        #[arg(long = "scope", value_name = "SCOPE", value_parser = scope, required_unless_present_any = ["label", "max_usd_per_day"])]
+        #[arg(long = "scope", value_name = "SCOPE", value_parser = scope, required_unless_present_any = ["label", "max_usd_per_day", "expires"])]
         scopes: Vec<Scope>,
         /// Its new name
         #[arg(long)]
@@ -57,6 +62,17 @@ enum Action {
         /// Most US dollars that its jobs may cost on one day (UTC), or `none`
         #[arg(long, value_name = "USD", value_parser = cap)]
         max_usd_per_day: Option<Cap>,
+        /// When it expires: a time, or from now such as 30d or 12h, or `none`
+        #[arg(long, value_name = "TIME", value_parser = end)]
+        expires: Option<End>,
+    },
+    /// Give a key another secret, which is shown once; everything else about it stays
+    Rotate {
+        /// Its id, label or the last digits of its id
+        key: String,
+        /// How long the former secret stays good: such as 24h, up to 30d; 0s ends it at once
+        #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "24h")]
+        grace: Duration,
     },
     /// Revoke a key at once
     Revoke {
@@ -82,6 +98,41 @@ fn dollars(text: &str) -> Result<f64, String> {
     Usd::from_dollars(amount).map(|_| amount).ok_or_else(|| "expected an amount of 0 or more".to_owned())
 }
 
+/// When a key expires, if it does.
+#[derive(Clone, Copy, Debug)]
+struct End(Option<Timestamp>);
+
+fn end(text: &str) -> Result<End, String> {
+    if text == "none" {
+        return Ok(End(None));
+    }
+    if let Ok(time) = text.parse::<Timestamp>() {
+        return Ok(End(Some(time)));
+    }
+    let expected = "expected a time such as 2026-12-31T12:00:00Z, or 30d, 12h or 90m from now";
+    let after = duration(text).map_err(|_| expected.to_owned())?;
+    // Whole seconds, as the server keeps them.
+    let now = SystemClock.now().as_second();
+    let end = i64::try_from(after.as_secs()).ok().and_then(|after| now.checked_add(after));
+    end.and_then(|end| Timestamp::from_second(end).ok())
+        .map(|end| End(Some(end)))
+        .ok_or_else(|| expected.to_owned())
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let expected = || "expected a whole number with s, m, h or d, such as 24h".to_owned();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(expected)?;
+    let unit: u64 = match &text[digits..] {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        _ => return Err(expected()),
+    };
+    let number: u64 = text[..digits].parse().map_err(|_| expected())?;
+    number.checked_mul(unit).map(Duration::from_secs).ok_or_else(expected)
+}
+
 fn names(scopes: &[Scope]) -> Vec<String> {
     scopes.iter().map(|scope| scope.as_str().to_owned()).collect()
 }
@@ -90,9 +141,12 @@ pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), C
     let client = context.client()?;
     let output = &context.output;
     match arguments.action {
-        Action::Create { scopes, label, role, max_usd_per_day } => {
+        Action::Create { scopes, label, role, max_usd_per_day, expires } => {
             let names = names(&scopes);
-            let created = client.create_key(label.as_deref(), &names, Some(&role), max_usd_per_day).await?;
+            let expires = expires.and_then(|End(end)| end).map(|end| end.to_string());
+            let created = client
+                .create_key(label.as_deref(), &names, Some(&role), max_usd_per_day, expires.as_deref())
+                .await?;
             output.answer(&created, |created| output.line(created.key.expose()))?;
             output.note(format!("key {} made; it is not shown again", clean_line(&created.meta.id, 64)));
             Ok(())
@@ -106,8 +160,27 @@ pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), C
             output.answer(&key, |key| print_key(output, key))
         }
         Action::Show { key: Some(text) } => show(&client, output, &text).await,
-        Action::Update { key, scopes, label, max_usd_per_day } => {
-            update(&client, output, &key, &scopes, label, max_usd_per_day).await
+        Action::Update { key, scopes, label, max_usd_per_day, expires } => {
+            let changes = UpdateKey {
+                scopes: (!scopes.is_empty()).then(|| names(&scopes)),
+                label,
+                max_usd_per_day: max_usd_per_day.map(|Cap(amount)| amount),
+                expires_at: expires.map(|End(end)| end.map(|end| end.to_string())),
+            };
+            update(&client, output, &key, changes).await
+        }
+        Action::Rotate { key, grace } => {
+            let keys = client.keys().await?;
+            let id = &ids::key(&keys, &key)?.id;
+            let rotated = client.rotate_key(id, Some(grace.as_secs())).await?;
+            output.answer(&rotated, |rotated| output.line(rotated.key.expose()))?;
+            output.note(match &rotated.meta.former_until {
+                Some(until) => {
+                    format!("it is not shown again; the former one is good until {}", clean_line(until, 40))
+                }
+                None => "it is not shown again; the former one is good no more".to_owned(),
+            });
+            Ok(())
         }
         Action::Revoke { key } => {
             let keys = client.keys().await?;
@@ -130,26 +203,21 @@ async fn show(client: &Client, output: &Output, text: &str) -> Result<(), CliErr
     Ok(output.json(&entry.to_string())?)
 }
 
-async fn update(
-    client: &Client,
-    output: &Output,
-    key: &str,
-    scopes: &[Scope],
-    label: Option<String>,
-    cap: Option<Cap>,
-) -> Result<(), CliError> {
+async fn update(client: &Client, output: &Output, key: &str, changes: UpdateKey) -> Result<(), CliError> {
     let answer = if key == "self" {
-        if label.is_some() || cap.is_some() || scopes.is_empty() {
-            return Err(CliError::usage(
-                "`self` takes --scope alone: a key can lower its scopes, and change nothing else of itself",
-            ));
+        match changes {
+            UpdateKey { scopes: Some(scopes), label: None, max_usd_per_day: None, expires_at: None } => {
+                client.lower_own_scopes(&scopes).await?
+            }
+            _ => {
+                return Err(CliError::usage(
+                    "`self` takes --scope alone: a key can lower its scopes, and change nothing else of itself",
+                ));
+            }
         }
-        client.lower_own_scopes(&names(scopes)).await?
     } else {
         let keys = client.keys().await?;
         let id = &ids::key(&keys, key)?.id;
-        let scopes = (!scopes.is_empty()).then(|| names(scopes));
-        let changes = UpdateKey { scopes, label, max_usd_per_day: cap.map(|Cap(amount)| amount) };
         client.update_key(id, &changes).await?
     };
     output.answer(&answer, |key| print_key(output, key))
@@ -181,8 +249,12 @@ fn print_key(output: &Output, key: &KeyMeta) -> std::io::Result<()> {
         ("created", clean_line(&key.created_at, 40)),
         ("last used", last_used(key)),
         ("limit a day", key.max_usd_per_day.map_or_else(|| "none".to_owned(), render::cost)),
+        ("expires", key.expires_at.as_deref().map_or_else(|| "never".to_owned(), |end| clean_line(end, 40))),
     ] {
         output.line(format!("{name:<11} {value}"))?;
+    }
+    if let Some(until) = &key.former_until {
+        output.line(format!("rotated     its former secret is good until {}", clean_line(until, 40)))?;
     }
     Ok(())
 }
@@ -195,4 +267,37 @@ fn last_used(key: &KeyMeta) -> String {
 /// Returns the end of a key, which is what is kept of it for telling keys apart.
 fn key_end(prefix: &str) -> String {
     format!("…{}", clean_line(prefix.trim_end_matches("..."), 20))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_from_now_have_a_unit() {
+        for (text, expected) in [
+            ("0s", Some(0)),
+            ("90m", Some(5_400)),
+            ("30d", Some(2_592_000)),
+            ("24", None),
+            ("h", None),
+            ("-1h", None),
+            ("1w", None),
+            ("99999999999999999999d", None),
+            ("18446744073709551615d", None),
+        ] {
+            assert_eq!(duration(text).ok().map(|time| time.as_secs()), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_key_s_end_is_a_time_or_a_while_from_now_or_none() {
+        assert!(matches!(end("none"), Ok(End(None))));
+        let time = "2031-01-01T00:00:00Z".parse().expect("a time");
+        assert!(matches!(end("2031-01-01T00:00:00Z"), Ok(End(Some(end))) if end == time));
+        assert!(matches!(end("1h"), Ok(End(Some(end))) if end > SystemClock.now()));
+        for text in ["tomorrow", "9999999999999d", "2031-01-01"] {
+            assert!(end(text).is_err(), "{text}");
+        }
+    }
 }

@@ -8,6 +8,7 @@ pub(crate) mod costs;
 pub(crate) mod delete;
 pub(crate) mod doctor;
 pub(crate) mod gc;
+pub(crate) mod health;
 pub(crate) mod key;
 pub(crate) mod list;
 pub(crate) mod logs;

@@ -1,5 +1,6 @@
 //! How things look to a person.
 
+pub(crate) mod csv;
 pub(crate) mod log;
 pub(crate) mod table;
 

@@ -73,8 +73,10 @@ impl Parts {
         let config = GateConfig { api_token: settings.server.api_token.clone(), data_dir: data_dir.clone() };
         let gate = Gate::new(config, store.clone(), Arc::clone(&clock))
             .map_err(failed("preparing access control"))?;
+        gate.audit().record_reads(settings.audit.reads);
         let files = Workspaces::open(&data_dir).await.map_err(failed("opening the workspaces"))?;
-        let docker = Docker::connect(settings.server.docker_host.as_deref())
+        let engine = &settings.server.docker_host;
+        let docker = Docker::connect(engine.as_deref())
             .map_err(failed("preparing the way to Docker"))?;
         let mut gateway = GatewayConfig::new(credential(&settings.model));
         gateway.upstream = settings.model.base_url.0.parse().map_err(|error| {

@@ -106,7 +106,7 @@ sections! {
         /// The variables CLAW_API_PORT and PORT change the port alone.
         listen: SocketAddr, "listen", ["CLAW_LISTEN"], default "\"127.0.0.1:5179\"";
         /// Folder for the database, the workspaces and the logs.
-        data_dir: PathBuf, "data_dir", ["CLAW_DATA_DIR"], default "\"~/.claw\"";
+        data_dir: PathBuf, "data_dir", ["CLAW_DATA_DIR", "WAGMIOS_DATA_DIR"], default "\"~/.claw\"";
         /// How many jobs run at once.
         workers: NonZeroUsize, "workers", ["CLAW_WORKER_CONCURRENCY"], default "2";
         /// A token that may do everything (`Authorization: Bearer …`), good from the first start.
@@ -124,8 +124,11 @@ sections! {
         execution_backend: ExecutionBackend, "execution_backend", ["CLAW_EXECUTION_BACKEND"], default "\"docker\"";
         /// Where the Docker Engine listens; unset takes the platform's default.
         docker_host: String, "docker_host", ["DOCKER_HOST"], example "\"unix:///var/run/docker.sock\"";
+        /// Folder with `ca.pem`, `cert.pem` and `key.pem`, for a Docker Engine that is reached over TLS.
+        docker_cert_path: PathBuf, "docker_cert_path", ["DOCKER_CERT_PATH"], example "\"/etc/clawmachine/docker\"";
         /// The path of `data_dir` as the Docker Engine sees it, when this server itself runs in a container.
-        host_data_dir: PathBuf, "host_data_dir", ["CLAW_HOST_DATA_DIR"], example "\"/srv/clawmachine\"";
+        host_data_dir: PathBuf, "host_data_dir", ["CLAW_HOST_DATA_DIR", "WAGMIOS_HOST_PATH"],
+            example "\"/srv/clawmachine\"";
     }
 
     /// What the server takes from those who connect.
@@ -138,6 +141,29 @@ sections! {
         /// How many live streams (logs, events) one caller may follow at once.
         max_streams_per_caller: NonZeroUsize, "server.max_streams_per_caller", ["CLAW_MAX_STREAMS_PER_CALLER"],
             default "32";
+    }
+
+    /// The homelab: what agents may do with the machine's own containers, and the apps of the marketplace.
+    homelab: HomelabSettings in "homelab" {
+        /// File that says what may be created on Docker; `claw policy sample` prints one with comments. Unset means
+        /// `policy.toml` in `data_dir` if it is there, and otherwise what this version allows by itself.
+        policy: PathBuf, "homelab.policy", ["CLAW_POLICY"], example "\"/etc/clawmachine/policy.toml\"";
+        /// Folder of the installed apps, and the only one besides those of the policy that containers may mount from.
+        /// Unset means `containers` in `data_dir`.
+        containers_dir: PathBuf, "homelab.containers_dir",
+            ["CLAW_CONTAINERS_DIR", "WAGMIOS_CONTAINER_CONTAINERS_DIR"], example "\"/srv/containers\"";
+        /// The path of that folder as the Docker Engine sees it, when this server itself runs in a container.
+        host_containers_dir: PathBuf, "homelab.host_containers_dir",
+            ["CLAW_HOST_CONTAINERS_DIR", "WAGMIOS_HOST_CONTAINERS_DIR"], example "\"/home/me/.wagmios/containers\"";
+        /// Address of a catalog (its `manifest.json`) whose apps are offered beside the built-in ones.
+        marketplace_url: HttpUrl, "homelab.marketplace_url", ["CLAW_MARKETPLACE_URL", "WAGMIOS_MARKETPLACE_URL"],
+            example "\"https://apps.example.org/manifest.json\"";
+    }
+
+    /// The audit trail.
+    audit: AuditSettings in "audit" {
+        /// Whether reading is recorded too. Changes and refusals always are.
+        reads: bool, "audit.reads", ["CLAW_AUDIT_READS"], default "false";
     }
 
     /// The containers that jobs run in. Workspaces can set limits of their own, up to these.
@@ -217,6 +243,8 @@ sections! {
         events_days: KeptDays, "retention.events_days", ["CLAW_RETENTION_EVENTS_DAYS"], default "30";
         /// Days that audit entries are kept.
         audit_days: KeptDays, "retention.audit_days", ["CLAW_RETENTION_AUDIT_DAYS"], default "365";
+        /// Days that the activity feed goes back.
+        activity_days: KeptDays, "retention.activity_days", ["CLAW_RETENTION_ACTIVITY_DAYS"], default "30";
         /// Days that the entries of a workspace's timeline are kept. Its files and their history are never touched.
         timeline_days: KeptDays, "retention.timeline_days", ["CLAW_RETENTION_TIMELINE_DAYS"], default "365";
         /// Size of the database beyond which the oldest ended jobs go, whatever their age.
@@ -297,6 +325,17 @@ impl Settings {
                 "`jobs.default_max_budget_usd` is above `jobs.max_budget_usd`",
             ));
         }
+        for path in [
+            &mut settings.server.docker_cert_path,
+            &mut settings.homelab.policy,
+            &mut settings.homelab.containers_dir,
+        ] {
+            *path = path.take().map(|path| environment.expand(&path));
+        }
+        // Docker takes no path that begins anywhere else, and none of ours must be read as the name of a volume.
+        if settings.homelab.host_containers_dir.as_ref().is_some_and(|path| !path.is_absolute()) {
+            return Err(SettingsError::Together("`homelab.host_containers_dir` must be an absolute path"));
+        }
         settings.model.claude_home = environment.expand(&settings.model.claude_home);
         settings.model.prices = settings.model.prices.map(|path| environment.expand(&path));
         let program = &mut settings.local.claude_program;
@@ -304,6 +343,34 @@ impl Settings {
             *program = environment.expand(Path::new(program)).to_string_lossy().into_owned();
         }
         Ok(settings)
+    }
+}
+
+impl Settings {
+    /// Returns the folder of the installed apps.
+    pub(crate) fn containers_dir(&self) -> PathBuf {
+        self.homelab.containers_dir.clone().unwrap_or_else(|| self.server.data_dir.join("containers"))
+    }
+
+    /// Returns the path of that folder as the Docker Engine sees it.
+    pub(crate) fn host_containers_dir(&self) -> PathBuf {
+        let server = &self.server;
+        match (&self.homelab.host_containers_dir, &server.host_data_dir) {
+            (Some(named), _) => named.clone(),
+            // Somewhere else than in the data folder, where is known to nobody but the one who chose it.
+            (None, Some(host)) => match self.containers_dir().strip_prefix(&server.data_dir) {
+                Ok(inside) => host.join(inside),
+                Err(_) => self.containers_dir(),
+            },
+            (None, None) => self.containers_dir(),
+        }
+    }
+
+    /// Returns the file with the policy, if there is one. One that was named must be there; a reader says so.
+    pub(crate) fn policy_file(&self) -> Option<PathBuf> {
+        let in_data_dir = self.server.data_dir.join("policy.toml");
+        // A broken link is a file that was meant to be used.
+        self.homelab.policy.clone().or_else(|| in_data_dir.symlink_metadata().is_ok().then_some(in_data_dir))
     }
 }
 

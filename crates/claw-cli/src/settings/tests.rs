@@ -98,6 +98,67 @@ fn a_port_variable_changes_the_port_alone_and_yields_to_a_whole_address() {
 }
 
 #[test]
+fn variables_of_a_wagmios_installation_are_honored_after_our_own() {
+    let old = [
+        ("WAGMIOS_DATA_DIR", "/app/data"),
+        ("WAGMIOS_CONTAINER_CONTAINERS_DIR", "/app/data/containers"),
+        ("WAGMIOS_HOST_CONTAINERS_DIR", "/home/me/.wagmios/containers"),
+        ("WAGMIOS_MARKETPLACE_URL", "https://apps.example/manifest.json"),
+        ("PORT", "5180"),
+    ];
+    let settings = merge(&[], &home(old), "").expect("settings");
+    assert_eq!(settings.server.data_dir, Path::new("/app/data"));
+    assert_eq!(settings.server.listen.port(), 5180);
+    assert_eq!(settings.containers_dir(), Path::new("/app/data/containers"));
+    assert_eq!(settings.host_containers_dir(), Path::new("/home/me/.wagmios/containers"));
+    let url = settings.homelab.marketplace_url.expect("an address").0;
+    assert_eq!(url, "https://apps.example/manifest.json");
+
+    let mut both = home(old);
+    both.insert("CLAW_DATA_DIR", "/srv/claw");
+    both.insert("CLAW_HOST_CONTAINERS_DIR", "/srv/apps");
+    let settings = merge(&[], &both, "").expect("settings");
+    assert_eq!(settings.server.data_dir, Path::new("/srv/claw"));
+    assert_eq!(settings.host_containers_dir(), Path::new("/srv/apps"));
+}
+
+#[test]
+fn the_apps_folder_is_in_the_data_folder_and_docker_sees_it_there_unless_told_otherwise() {
+    let folders = |pairs: &[(&str, &str)]| {
+        let mut environment = home([("CLAW_DATA_DIR", "/data")]);
+        pairs.iter().for_each(|(name, value)| environment.insert(name, value));
+        let settings = merge(&[], &environment, "").expect("settings");
+        let shown = |path: PathBuf| path.display().to_string();
+        (shown(settings.containers_dir()), shown(settings.host_containers_dir()))
+    };
+    let both = |here: &str, there: &str| (here.to_owned(), there.to_owned());
+
+    assert_eq!(folders(&[]), both("/data/containers", "/data/containers"));
+    assert_eq!(folders(&[("CLAW_CONTAINERS_DIR", "/apps")]), both("/apps", "/apps"));
+    assert_eq!(folders(&[("WAGMIOS_HOST_PATH", "/host")]), both("/data/containers", "/host/containers"));
+    let elsewhere = [("CLAW_HOST_DATA_DIR", "/host"), ("CLAW_CONTAINERS_DIR", "/apps")];
+    assert_eq!(folders(&elsewhere), both("/apps", "/apps"));
+    let relative = merge(&["homelab.host_containers_dir=apps"], &home([]), "").expect_err("no path");
+    assert_eq!(relative, "`homelab.host_containers_dir` must be an absolute path");
+}
+
+#[test]
+fn the_policy_is_the_named_file_or_the_one_in_the_data_folder() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data_dir = format!("data_dir={}", folder.path().display());
+    let policy = |more: &[&str]| {
+        let all = [&[data_dir.as_str()][..], more].concat();
+        merge(&all, &home([]), "").expect("settings").policy_file()
+    };
+
+    assert_eq!(policy(&[]), None);
+    assert_eq!(policy(&["homelab.policy=~/p.toml"]), Some("/home/me/p.toml".into()));
+    let file = folder.path().join("policy.toml");
+    std::fs::write(&file, "").expect("a file");
+    assert_eq!(policy(&[]), Some(file));
+}
+
+#[test]
 fn a_value_that_cannot_be_used_is_named_with_its_key_origin_and_what_was_expected() {
     for (assignments, pairs, text, expected) in [
         (

@@ -30,6 +30,22 @@ async fn a_key_is_changed_by_its_label_and_stays_the_same() {
 }
 
 #[tokio::test]
+async fn a_rotated_key_is_printed_once_and_alone() {
+    let server = Server::start().await;
+    let create = ["key", "create", "--scope", "jobs:read", "--label", "reader", "--expires"];
+    let old = server.claw(&[&create[..], &["30d"]].concat()).await.ok();
+    assert!(server.claw(&["key", "show", "reader"]).await.ok().contains("expires     20"));
+
+    let ran = server.claw(&["key", "rotate", "reader", "--grace", "1h"]).await;
+
+    assert!(ran.stderr.contains("the former one is good until"), "{}", ran.stderr);
+    let new = ran.ok();
+    assert!(new.starts_with("wag_live_") && new.lines().count() == 1 && new != old, "{new}");
+    server.claw(&["key", "rotate", "reader", "--grace", "forever"]).await.failed(64);
+    server.claw(&[&create[..], &["someday"]].concat()).await.failed(64);
+}
+
+#[tokio::test]
 async fn a_key_that_does_not_exist_exits_with_2() {
     let server = Server::start().await;
 

@@ -166,6 +166,7 @@ fn router(shared: Shared) -> Router {
         .route("/api/v1/workspaces/{id}/files/{*path}", put(put_file).get(get_file).delete(delete_file))
         .route("/api/keys", post(create_key).get(list_keys))
         .route("/api/keys/{id}", axum::routing::patch(update_key))
+        .route("/api/keys/{id}/rotate", post(rotate_key))
         .layer(axum::middleware::from_fn_with_state(shared.clone(), guard));
     open.merge(guarded).with_state(shared)
 }
@@ -425,7 +426,23 @@ async fn create_key(State(shared): State<Shared>, Json(body): Json<Value>) -> Re
         body["role"].as_str().unwrap_or("agent"),
     );
     let key = format!("wag_live_{}", new_id());
+    let mut meta = meta;
+    meta["expires_at"] = body["expires_at"].clone();
     shared.kept().keys.insert(key.clone(), meta.clone());
+    data(json!({"key": key, "meta": meta}))
+}
+
+async fn rotate_key(State(shared): State<Shared>, Path(id): Path<String>) -> Response {
+    let mut kept = shared.kept();
+    let Some((old, mut meta)) =
+        kept.keys.iter().find(|(_, meta)| meta["id"] == *id).map(|(key, meta)| (key.clone(), meta.clone()))
+    else {
+        return error(StatusCode::NOT_FOUND, "KEY_NOT_FOUND", "the key does not exist");
+    };
+    meta["former_until"] = "2031-01-01T00:00:00Z".into();
+    let key = format!("wag_live_{}", new_id());
+    kept.keys.remove(&old);
+    kept.keys.insert(key.clone(), meta.clone());
     data(json!({"key": key, "meta": meta}))
 }
 

@@ -43,6 +43,10 @@ pub struct KeyMeta {
     pub last_used_at: Option<String>,
     /// Most US dollars that its jobs may cost on one day.
     pub max_usd_per_day: Option<f64>,
+    /// From then on it is refused.
+    pub expires_at: Option<String>,
+    /// Until when the key that this one was before its rotation is good.
+    pub former_until: Option<String>,
 }
 
 /// A key that was just made: the only time it is shown.
@@ -81,6 +85,9 @@ pub struct UpdateKey {
     /// Most US dollars that its jobs may cost on one day from now on; `Some(None)` for no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_usd_per_day: Option<Option<f64>>,
+    /// When it expires from now on; `Some(None)` for never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Option<String>>,
 }
 
 fn secret<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Secret, D::Error> {
@@ -160,6 +167,7 @@ impl Client {
         scopes: &[String],
         role: Option<&str>,
         max_usd_per_day: Option<f64>,
+        expires_at: Option<&str>,
     ) -> Result<Answer<NewKey>, ClientError> {
         #[derive(Serialize)]
         struct Body<'a> {
@@ -170,8 +178,31 @@ impl Client {
             role: Option<&'a str>,
             #[serde(skip_serializing_if = "Option::is_none")]
             max_usd_per_day: Option<f64>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            expires_at: Option<&'a str>,
         }
-        self.post(["api", "keys"]).body(&Body { label, scopes, role, max_usd_per_day }).data().await
+        let body = Body { label, scopes, role, max_usd_per_day, expires_at };
+        self.post(["api", "keys"]).body(&body).data().await
+    }
+
+    /// Gives a key another secret; the former one stays good for `grace_seconds`, or as long as the server thinks
+    /// right.
+    ///
+    /// # Errors
+    ///
+    /// See [`ClientError`].
+    pub async fn rotate_key(
+        &self,
+        id: &str,
+        grace_seconds: Option<u64>,
+    ) -> Result<Answer<NewKey>, ClientError> {
+        #[derive(Serialize)]
+        struct Body {
+            #[serde(skip_serializing_if = "Option::is_none")]
+            grace_seconds: Option<u64>,
+        }
+        let call = self.call(Method::POST, ["api", "keys", checked(id)?, "rotate"]);
+        call.missing(ErrorCode::KeyNotFound).body(&Body { grace_seconds }).data().await
     }
 
     /// Changes a key's scopes or name. The key itself stays the same.

@@ -55,12 +55,16 @@ pub struct AuditEntry {
     pub target: String,
     /// Address they came from.
     pub client: Option<String>,
+    /// Id of the request.
+    pub request_id: Option<String>,
     /// Further facts.
     pub detail: Option<serde_json::Value>,
     /// How it went.
     pub outcome: String,
     /// Error code of a failure or refusal.
     pub code: Option<String>,
+    /// When the outcome was known.
+    pub settled_at: Option<Timestamp>,
     /// Further refusals of the same kind without an entry.
     #[serde(default)]
     pub more: u64,

@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -41,11 +44,19 @@ struct Inner {
     /// A std mutex: held for a look, never across an await.
     queues: Mutex<Option<Senders>>,
     tasks: TaskTracker,
+    /// Whether reading is recorded too.
+    reads: AtomicBool,
 }
 
 impl AuditTrail {
     pub(crate) fn new(streams: Arc<dyn Streams>, clock: Arc<dyn Clock>) -> Self {
-        let inner = Inner { streams, clock, queues: Mutex::new(None), tasks: TaskTracker::new() };
+        let inner = Inner {
+            streams,
+            clock,
+            queues: Mutex::new(None),
+            tasks: TaskTracker::new(),
+            reads: AtomicBool::new(false),
+        };
         Self { inner: Arc::new(inner) }
     }
 
@@ -86,6 +97,22 @@ impl AuditTrail {
         }
     }
 
+    /// Has reading recorded from now on too, or no more.
+    pub fn record_reads(&self, on: bool) {
+        self.inner.reads.store(on, Ordering::Relaxed);
+    }
+
+    /// Notes that somebody read something, if that is to be recorded.
+    pub(crate) fn read(&self, act: impl FnOnce() -> AuditAct) {
+        if !self.inner.reads.load(Ordering::Relaxed) {
+            return;
+        }
+        let queues = self.queues();
+        if queues.reads.try_send(act()).is_err() {
+            queues.reads_crowded_out.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// Writes what the house tells about the trail.
     async fn note(&self, text: String, unsettled: Option<u64>) -> Result<(), StoreError> {
         let record = AuditRecord::Note { text, unsettled };
@@ -120,7 +147,12 @@ impl AuditTrail {
                     Ok(AuditRecord::Intent { id, .. }) => open += u64::from(!settled.remove(&id)),
                     Ok(AuditRecord::Note { unsettled: Some(_), .. }) => return Ok(open),
                     // One that cannot be read is shown by whoever lists or verifies; a start does not fail for it.
-                    Ok(AuditRecord::Note { unsettled: None, .. } | AuditRecord::Denied { .. }) | Err(_) => {}
+                    Ok(
+                        AuditRecord::Note { unsettled: None, .. }
+                        | AuditRecord::Denied { .. }
+                        | AuditRecord::Read { .. },
+                    )
+                    | Err(_) => {}
                 }
             }
         }

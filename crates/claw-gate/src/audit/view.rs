@@ -97,7 +97,7 @@ pub struct AuditView {
     pub result: AuditResult,
     /// When that was known.
     pub settled_at: Option<Timestamp>,
-    /// Further refusals of the same kind that have no entry of their own.
+    /// Further refusals, or reads, of the same kind that have no entry of their own.
     pub more: u64,
 }
 
@@ -182,6 +182,9 @@ fn entry(seq: u64, at: Timestamp, record: AuditRecord, outcomes: &mut Outcomes) 
         }
         AuditRecord::Denied { act, code, more } => {
             Some(AuditView { seq, at, act, result: AuditResult::Denied(code), settled_at: Some(at), more })
+        }
+        AuditRecord::Read { act, more } => {
+            Some(AuditView { seq, at, act, result: AuditResult::Done, settled_at: Some(at), more })
         }
         AuditRecord::Note { text, unsettled: _ } => {
             let act = AuditAct {

@@ -1,4 +1,4 @@
-//! The task that writes outcomes and refusals, many in one record.
+//! The task that writes outcomes, refusals and reads, many in one record.
 
 use std::{
     sync::{
@@ -12,7 +12,7 @@ use claw_core::{AuditAct, AuditEnd, AuditOutcome, AuditRecord, Clock, DeedId, Ti
 use claw_store::{StoreError, StreamName, Streams};
 use tokio::sync::{mpsc, oneshot};
 
-use super::denials::Denials;
+use super::repeats::{Denials, Reads};
 
 /// Outcomes that may wait, about 8 MB of them. Past it they are lost, and their deeds read unknown.
 const OUTCOMES: usize = 65_536;
@@ -58,6 +58,10 @@ pub(super) struct Senders {
     pub(super) refusals: mpsc::Sender<Refusal>,
     /// Refusals for which there was no place.
     pub(super) crowded_out: Arc<AtomicU64>,
+    /// What was read, apart from refusals so that the one cannot crowd out the other.
+    pub(super) reads: mpsc::Sender<AuditAct>,
+    /// Reads for which there was no place.
+    pub(super) reads_crowded_out: Arc<AtomicU64>,
 }
 
 /// The task's side.
@@ -65,38 +69,54 @@ pub(super) struct Receivers {
     outcomes: mpsc::Receiver<Message>,
     refusals: mpsc::Receiver<Refusal>,
     crowded_out: Arc<AtomicU64>,
+    reads: mpsc::Receiver<AuditAct>,
+    reads_crowded_out: Arc<AtomicU64>,
 }
 
 pub(super) fn queues() -> (Senders, Receivers) {
     let (outcomes, outcomes_receiver) = mpsc::channel(OUTCOMES);
     let (refusals, refusals_receiver) = mpsc::channel(REFUSALS);
+    let (reads, reads_receiver) = mpsc::channel(REFUSALS);
     let crowded_out = Arc::<AtomicU64>::default();
+    let reads_crowded_out = Arc::<AtomicU64>::default();
     let receivers = Receivers {
         outcomes: outcomes_receiver,
         refusals: refusals_receiver,
         crowded_out: Arc::clone(&crowded_out),
+        reads: reads_receiver,
+        reads_crowded_out: Arc::clone(&reads_crowded_out),
     };
-    (Senders { outcomes, refusals, crowded_out }, receivers)
+    (Senders { outcomes, refusals, crowded_out, reads, reads_crowded_out }, receivers)
 }
 
 /// Writes until all senders are gone.
 pub(super) async fn write(streams: Arc<dyn Streams>, clock: Arc<dyn Clock>, mut queues: Receivers) {
-    let mut denials = Denials::default();
-    let (mut messages, mut refusals) = (Vec::new(), Vec::new());
+    let (mut denials, mut readings) = (Denials::default(), Reads::default());
+    let (mut messages, mut refusals, mut reads) = (Vec::new(), Vec::new(), Vec::new());
     loop {
         let ended = tokio::select! {
             biased;
             received = queues.outcomes.recv_many(&mut messages, BATCH) => received == 0,
             _ = queues.refusals.recv_many(&mut refusals, BATCH) => false,
+            _ = queues.reads.recv_many(&mut reads, BATCH) => false,
             () = denials.due() => false,
+            () = readings.due() => false,
         };
         // What was refused before a flush was asked for is there by now, and outcomes must not starve it.
         while let Ok(refusal) = queues.refusals.try_recv() {
             refusals.push(refusal);
         }
+        while reads.len() < BATCH
+            && let Ok(read) = queues.reads.try_recv()
+        {
+            reads.push(read);
+        }
         let mut records = denials.take_due();
         denials.count_further(queues.crowded_out.swap(0, Ordering::Relaxed));
         records.extend(refusals.drain(..).filter_map(|Refusal { act, code }| denials.add(act, code)));
+        records.extend(readings.take_due());
+        readings.count_further(queues.reads_crowded_out.swap(0, Ordering::Relaxed));
+        records.extend(reads.drain(..).filter_map(|act| readings.add(act.tamed(), "")));
         let (mut outcomes, mut flushes) = (Vec::new(), Vec::new());
         for message in messages.drain(..) {
             match message {
@@ -111,6 +131,7 @@ pub(super) async fn write(streams: Arc<dyn Streams>, clock: Arc<dyn Clock>, mut 
         }
         if ended || !flushes.is_empty() {
             records.extend(denials.take_all());
+            records.extend(readings.take_all());
         }
         append(streams.as_ref(), clock.as_ref(), records).await;
         for done in flushes {
@@ -128,8 +149,14 @@ async fn append(streams: &dyn Streams, clock: &dyn Clock, records: Vec<AuditReco
         return;
     }
     for record in &records {
-        if let AuditRecord::Denied { more, .. } = record {
-            metrics::counter!("claw_audit_entries_total", "outcome" => "denied").increment(more + 1);
+        match record {
+            AuditRecord::Denied { more, .. } => {
+                metrics::counter!("claw_audit_entries_total", "outcome" => "denied").increment(more + 1);
+            }
+            AuditRecord::Read { more, .. } => {
+                metrics::counter!("claw_audit_entries_total", "outcome" => "read").increment(more + 1);
+            }
+            AuditRecord::Intent { .. } | AuditRecord::Outcomes { .. } | AuditRecord::Note { .. } => {}
         }
     }
     for attempt in 1..=TRIES {

@@ -141,11 +141,11 @@ impl House {
 }
 
 pub(crate) fn new_key(label: &str, scopes: BTreeSet<Scope>, role: Role) -> NewKey {
-    NewKey { label: label.to_owned(), scopes, role, max_usd_per_day: None }
+    NewKey { label: label.to_owned(), scopes, role, max_usd_per_day: None, expires_at: None }
 }
 
 pub(crate) fn key_change(label: Option<&str>, scopes: Option<BTreeSet<Scope>>) -> KeyChange {
-    KeyChange { label: label.map(str::to_owned), scopes, max_usd_per_day: None }
+    KeyChange { label: label.map(str::to_owned), scopes, ..KeyChange::default() }
 }
 
 pub(crate) fn set(scopes: &[Scope]) -> BTreeSet<Scope> {

@@ -194,6 +194,7 @@ async fn a_keys_limit_holds_its_own_jobs_and_no_others() {
         scopes: [Scope::JobsWrite].into(),
         role: Role::Agent,
         max_usd_per_day: None,
+        expires_at: None,
     };
     let (_, meta) = house.gate.create_key(&Actor::system(), new).await.expect("a key");
     let capped = Actor::new(Principal::Key(meta.id.clone()), "spender", [Scope::JobsWrite]);

@@ -1,8 +1,10 @@
 //! API keys of agents and administrators.
 
+use std::time::Duration;
+
 use axum::extract::State;
-use claw_core::{ErrorCode, KeyId, Role, Usd};
-use claw_gate::{Gate, KeyChange, NewKey, parse_scopes};
+use claw_core::{ErrorCode, KeyId, Role, Timestamp, Usd};
+use claw_gate::{DEFAULT_GRACE, Gate, KeyChange, NewKey, parse_scopes};
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -15,7 +17,10 @@ use crate::{
 };
 
 pub(super) fn routes() -> OpenApiRouter<Server> {
-    OpenApiRouter::default().routes(routes!(list_keys, create_key)).routes(routes!(update_key, revoke_key))
+    OpenApiRouter::default()
+        .routes(routes!(list_keys, create_key))
+        .routes(routes!(update_key, revoke_key))
+        .routes(routes!(rotate_key))
 }
 
 /// List keys
@@ -49,6 +54,9 @@ struct NewKeyBody {
     /// Most US dollars that its jobs may cost on one day (UTC); no limit if left out.
     #[schema(minimum = 0)]
     max_usd_per_day: Option<f64>,
+    /// From then on it is refused; it does not expire if left out.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires_at: Option<Timestamp>,
 }
 
 fn amount(dollars: f64) -> ApiResult<Usd> {
@@ -87,6 +95,7 @@ async fn create_key(
         scopes,
         role,
         max_usd_per_day: body.max_usd_per_day.map(amount).transpose()?,
+        expires_at: body.expires_at,
     };
     let made = gate.create_key(&caller, new).await?;
     Ok(Envelope::of(made.into()))
@@ -103,10 +112,18 @@ struct KeyChangeBody {
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<f64>, minimum = 0)]
     max_usd_per_day: Option<Option<f64>>,
+    /// From then on it is refused; `null`: it does not expire.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires_at: Option<Option<Timestamp>>,
 }
 
 /// Tells `null` from a field that is not there.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<f64>>, D::Error> {
+fn present<'de, D, T>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
     Option::deserialize(deserializer).map(Some)
 }
 
@@ -138,9 +155,45 @@ async fn update_key(
         Some(None) => Some(None),
         None => None,
     };
-    let change = KeyChange { label: body.label, scopes, max_usd_per_day };
+    let change = KeyChange { label: body.label, scopes, max_usd_per_day, expires_at: body.expires_at };
     let meta = gate.update_key(&caller, id, change).await?;
     Ok(Envelope::of(meta.into()))
+}
+
+/// How to rotate a key.
+#[derive(Default, Deserialize, ToSchema)]
+struct RotationBody {
+    /// For so many seconds the former key stays good too, up to 30 days; 0 ends it at once.
+    #[schema(default = 86_400, maximum = 2_592_000)]
+    grace_seconds: Option<u64>,
+}
+
+/// Rotate a key
+///
+/// For administrators who hold what the key holds. Its id, scopes and everything else stay; the answer shows the new
+/// key, once. The former one stays good for the time given, so that its holder can change over; the one before that
+/// ends now.
+#[utoipa::path(
+    post, path = "/api/keys/{id}/rotate", tag = "keys",
+    params(("id" = String, Path, description = "The key's id.")),
+    request_body = RotationBody,
+    responses(
+        (status = 200, description = "The new key. It is not shown again.", body = Envelope<NewKeyView>),
+        (status = 400, description = "`INVALID_REQUEST`: not an id, or too long a time."),
+        (status = 403, description = "`SCOPE_REQUIRED`, `ADMIN_REQUIRED`, `SCOPE_ESCALATION`"),
+        (status = 404, description = "`KEY_NOT_FOUND`"),
+        (status = 422, description = "`INVALID_BODY`: a field has the wrong type."),
+    ),
+    extensions(("x-scope" = json!("keys:write"))),
+)]
+async fn rotate_key(
+    caller: Caller,
+    State(gate): State<Gate>,
+    Id(id): Id<KeyId>,
+    Json(body): Json<RotationBody>,
+) -> ApiResult<Envelope<NewKeyView>> {
+    let grace = body.grace_seconds.map_or(DEFAULT_GRACE, Duration::from_secs);
+    Ok(Envelope::of(gate.rotate_key(&caller, id, grace).await?.into()))
 }
 
 /// A key that is no longer good.

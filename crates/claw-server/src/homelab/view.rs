@@ -30,6 +30,20 @@ impl<T: Serialize> IntoResponse for Envelope<T> {
     }
 }
 
+/// Something was done.
+#[derive(Serialize, ToSchema)]
+pub(super) struct DoneView {
+    /// What was done, in one word.
+    #[schema(example = "started")]
+    status: &'static str,
+}
+
+impl DoneView {
+    pub(super) fn of(status: &'static str) -> Envelope<Self> {
+        Envelope::of(Self { status })
+    }
+}
+
 /// What is told about a key. It is not the key.
 #[derive(Serialize, ToSchema)]
 pub(super) struct KeyView {
@@ -53,14 +67,44 @@ pub(super) struct KeyView {
     /// Most US dollars that its jobs may cost on one day (UTC); left out if there is no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     max_usd_per_day: Option<f64>,
+    /// From then on it is refused; left out if it does not expire.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires_at: Option<Timestamp>,
+    /// Until when the key that this one was before its rotation is good; left out when it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    former_until: Option<Timestamp>,
 }
 
 impl From<KeyMeta> for KeyView {
     fn from(meta: KeyMeta) -> Self {
-        let KeyMeta { id, key_prefix, label, role, scopes, created_at, last_used_at, max_usd_per_day } = meta;
+        let KeyMeta {
+            id,
+            key_prefix,
+            label,
+            role,
+            scopes,
+            created_at,
+            last_used_at,
+            max_usd_per_day,
+            expires_at,
+            former_until,
+        } = meta;
         let key_prefix = if key_prefix.is_empty() { key_prefix } else { format!("{key_prefix}...") };
         let max_usd_per_day = max_usd_per_day.map(Usd::dollars);
-        Self { id, key_prefix, scopes, created_at, last_used_at, label, role: role.as_str(), max_usd_per_day }
+        Self {
+            id,
+            key_prefix,
+            scopes,
+            created_at,
+            last_used_at,
+            label,
+            role: role.as_str(),
+            max_usd_per_day,
+            expires_at,
+            former_until,
+        }
     }
 }
 

@@ -38,6 +38,44 @@ async fn a_key_is_made_shown_once_changed_and_revoked() {
 }
 
 #[tokio::test]
+async fn a11_a_key_expires_and_is_rotated_and_the_new_one_is_shown_once() {
+    let lab = Lab::new().await;
+    let body = json!({ "scopes": ["jobs:read"], "expires_at": "2999-01-01T00:00:00Z" });
+    let made = lab.post("/api/keys", body).send().await.data();
+    let (old, id) = (made["key"].as_str().expect("a key"), made["meta"]["id"].as_str().expect("an id"));
+    assert_eq!(made["meta"]["expires_at"], "2999-01-01T00:00:00Z");
+    let path = format!("/api/keys/{id}");
+    let rotate = format!("{path}/rotate");
+
+    let rotated = lab.post(&rotate, json!({})).send().await.data();
+
+    let new = rotated["key"].as_str().expect("a key");
+    assert!(new.starts_with("wag_live_") && new != old);
+    assert_eq!(rotated["meta"]["id"], id);
+    assert!(rotated["meta"]["former_until"].is_string());
+    for key in [old, new] {
+        lab.get("/api/v1/jobs").key(key).send().await.expect(200);
+    }
+    assert!(!lab.get("/api/keys").send().await.text().contains(&new[9..45]));
+    let rotated = lab.post(&rotate, json!({ "grace_seconds": 0 })).send().await.data();
+    for key in [old, new] {
+        lab.get("/api/v1/jobs").key(key).send().await.assert_error(401, "INVALID_KEY");
+    }
+    let newest = rotated["key"].as_str().expect("a key");
+    lab.get("/api/v1/jobs").key(newest).send().await.expect(200);
+    let change = lab.call(Method::PATCH, &path).json(&json!({ "expires_at": null })).send().await;
+    assert!(change.data().get("expires_at").is_none());
+
+    let past = json!({ "scopes": ["jobs:read"], "expires_at": "2001-01-01T00:00:00Z" });
+    lab.post("/api/keys", past).send().await.assert_enveloped(400, "INVALID_REQUEST");
+    let long = json!({ "grace_seconds": 31 * 86_400 });
+    lab.post(&rotate, long).send().await.assert_enveloped(400, "INVALID_REQUEST");
+    lab.post(&rotate, json!({})).key(newest).send().await.assert_enveloped(403, "SCOPE_REQUIRED");
+    lab.delete(&path).send().await.expect(200);
+    lab.post(&rotate, json!({})).send().await.assert_enveloped(404, "KEY_NOT_FOUND");
+}
+
+#[tokio::test]
 async fn bad_keys_are_refused_with_the_code_clients_know() {
     let lab = Lab::new().await;
     for (body, code) in [

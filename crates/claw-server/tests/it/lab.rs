@@ -228,7 +228,13 @@ impl Lab {
             .gate
             .create_key(
                 &Actor::system(),
-                NewKey { label: "test key".into(), scopes, role: Role::Agent, max_usd_per_day: None },
+                NewKey {
+                    label: "test key".into(),
+                    scopes,
+                    role: Role::Agent,
+                    max_usd_per_day: None,
+                    expires_at: None,
+                },
             )
             .await;
         made.expect("a key is made").0.expose().to_owned()

@@ -134,8 +134,10 @@ mod tests {
                 }
             }
         }
-        // The cookie.
-        counted.remove("claw_session");
+        // The cookie, and a volume.
+        for other in ["claw_session", "claw_data"] {
+            counted.remove(other);
+        }
 
         assert_eq!(counted, METRICS.iter().map(|metric| metric.name.to_owned()).collect());
     }

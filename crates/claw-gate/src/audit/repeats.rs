@@ -1,11 +1,12 @@
-//! Refusals, bounded: a stranger who is refused without end must not fill the trail.
+//! What happens again and again, bounded: a stranger who is refused without end, or a page that is read every second,
+//! must not fill the trail.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, marker::PhantomData, time::Duration};
 
 use claw_core::{AuditAct, AuditRecord};
 use tokio::time::Instant;
 
-/// Refusals of one kind from one party within this time make two records: the first, and how many more there were.
+/// What one party did of one kind within this time makes two records: the first, and how many more there were.
 const WINDOW: Duration = Duration::from_secs(60);
 
 /// Parties that are told apart within a window; those beyond share one record.
@@ -44,14 +45,47 @@ fn crowd() -> (Party, AuditAct) {
     (party, AuditAct { verb: CROWD.to_owned(), ..AuditAct::default() })
 }
 
-/// What is being counted.
-#[derive(Default)]
-pub(super) struct Denials {
-    parties: HashMap<Party, Count>,
+/// Refusals.
+#[derive(Debug, Default)]
+pub(super) struct Refused;
+
+/// What was read.
+#[derive(Debug, Default)]
+pub(super) struct Read;
+
+/// How something that happens again and again is recorded.
+pub(super) trait Repeated {
+    /// Makes the record; `code` is empty for what has none.
+    fn record(act: AuditAct, code: &str, more: u64) -> AuditRecord;
 }
 
-impl Denials {
-    /// Takes a refusal; returns the record to write now, if it is the first of its kind for a while.
+impl Repeated for Refused {
+    fn record(act: AuditAct, code: &str, more: u64) -> AuditRecord {
+        AuditRecord::Denied { act, code: code.to_owned(), more }
+    }
+}
+
+impl Repeated for Read {
+    fn record(act: AuditAct, _code: &str, more: u64) -> AuditRecord {
+        AuditRecord::Read { act, more }
+    }
+}
+
+/// Refusals that are being counted.
+pub(super) type Denials = Repeats<Refused>;
+
+/// Reads that are being counted.
+pub(super) type Reads = Repeats<Read>;
+
+/// What is being counted.
+#[derive(Default)]
+pub(super) struct Repeats<K> {
+    parties: HashMap<Party, Count>,
+    kind: PhantomData<K>,
+}
+
+impl<K: Repeated> Repeats<K> {
+    /// Takes one; returns the record to write now, if it is the first of its kind for a while.
     pub(super) fn add(&mut self, act: AuditAct, code: &'static str) -> Option<AuditRecord> {
         let mut party =
             Party { actor: act.actor.clone(), client: act.client.clone(), verb: act.verb.clone(), code };
@@ -66,10 +100,10 @@ impl Denials {
             count.act = Some(act);
             return None;
         }
-        Some(AuditRecord::Denied { act, code: code.to_owned(), more: 0 })
+        Some(K::record(act, code, 0))
     }
 
-    /// Counts refusals of which nothing else is known.
+    /// Counts further ones of which nothing else is known.
     pub(super) fn count_further(&mut self, number: u64) {
         if number > 0 {
             let (party, act) = crowd();
@@ -94,7 +128,7 @@ impl Denials {
         self.parties.retain(|party, count| {
             let ended = count.ends <= now;
             if ended {
-                records.extend(summary(party, count));
+                records.extend(summary::<K>(party, count));
             }
             !ended
         });
@@ -103,13 +137,13 @@ impl Denials {
 
     /// Returns what all windows counted.
     pub(super) fn take_all(&mut self) -> Vec<AuditRecord> {
-        self.parties.drain().filter_map(|(party, mut count)| summary(&party, &mut count)).collect()
+        self.parties.drain().filter_map(|(party, mut count)| summary::<K>(&party, &mut count)).collect()
     }
 }
 
-fn summary(party: &Party, count: &mut Count) -> Option<AuditRecord> {
+fn summary<K: Repeated>(party: &Party, count: &mut Count) -> Option<AuditRecord> {
     let act = count.act.take()?;
-    Some(AuditRecord::Denied { act, code: party.code.to_owned(), more: count.more - 1 })
+    Some(K::record(act, party.code, count.more - 1))
 }
 
 #[cfg(test)]
