@@ -2,6 +2,7 @@
 # Sourced after common.sh: what a machine needs to build and test. Each function is quick when nothing is missing.
 #
 #   setup_packages       Debian's packages: git, curl, a C compiler, certificates
+#   setup_compose        Compose, by which apps are started: the plugin or docker-compose
 #   setup_rust           cargo, new enough, with rustfmt and clippy
 #   setup_claude         the Claude Code CLI in .cache/, named by CLAW_TEST_CLAUDE
 #   claude_code_version  prints the pinned version of the CLI
@@ -43,6 +44,11 @@ install_missing() {
 setup_packages() {
     install_missing git=git curl=curl cc=build-essential pgrep=procps setsid=util-linux \
         /etc/ssl/certs/ca-certificates.crt=ca-certificates
+}
+
+setup_compose() {
+    ! docker compose version >/dev/null 2>&1 || return 0
+    install_missing docker-compose=docker-compose
 }
 
 # Whether version $1 is at least version $2.

@@ -2,6 +2,7 @@
 //! API that plays a script. Needs Docker, the sandbox image and git: run `scripts/test`.
 
 mod bad_days;
+mod deploy;
 mod disk;
 mod docker_away;
 mod failures;
