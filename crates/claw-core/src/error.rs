@@ -181,6 +181,10 @@ error_codes! {
     PathForbidden = "PATH_FORBIDDEN", 403, 1;
     /// The app's containers could not be started.
     ComposeUpFailed = "COMPOSE_UP_FAILED", 502, 1;
+    /// The entry of an app cannot be fetched from the other catalog.
+    TemplateFetchFailed = "TEMPLATE_FETCH_FAILED", 502, 1;
+    /// Volumes of an app cannot be chosen at installation.
+    VolumeOverridesUnsupported = "VOLUME_OVERRIDES_UNSUPPORTED", 400, 1;
 }
 
 impl fmt::Display for ErrorCode {
