@@ -79,7 +79,7 @@ impl Docker {
                 id: image.id,
                 tags: real_names(image.repo_tags),
                 digests: real_names(image.repo_digests),
-                created: Timestamp::from_second(image.created).unwrap_or(Timestamp::UNIX_EPOCH),
+                created: whole_seconds(image.created),
                 size_bytes: u64::try_from(image.size).unwrap_or(0),
             })
             .collect();
@@ -102,7 +102,8 @@ impl Docker {
                 id: found.id,
                 tags: real_names(found.repo_tags),
                 digests: real_names(found.repo_digests),
-                created: wire::moment(&found.created).unwrap_or(Timestamp::UNIX_EPOCH),
+                // Lists tell whole seconds.
+                created: whole_seconds(wire::moment(&found.created).map_or(0, Timestamp::as_second)),
                 size_bytes: u64::try_from(found.size).unwrap_or(0),
             },
             os: found.os,
@@ -183,4 +184,8 @@ impl Docker {
 fn real_names(mut names: Vec<String>) -> Vec<String> {
     names.retain(|name| !name.starts_with("<none>"));
     names
+}
+
+fn whole_seconds(seconds: i64) -> Timestamp {
+    Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH)
 }

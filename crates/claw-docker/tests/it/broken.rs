@@ -1,29 +1,10 @@
 //! Engines that are absent, silent, or hang up.
 
-use std::path::Path;
-
 use claw_core::{Coded, ErrorCode};
-use claw_docker::{Docker, DockerError};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{UnixListener, UnixStream},
-};
+use claw_docker::DockerError;
+use tokio::{io::AsyncWriteExt, net::UnixListener};
 
-fn at(socket: &Path) -> Docker {
-    Docker::connect(Some(socket.to_str().expect("a plain path"))).expect("an absolute path is an address")
-}
-
-/// Reads one request without body.
-async fn request(stream: &mut UnixStream) -> String {
-    let mut read = Vec::new();
-    let mut buffer = [0; 1024];
-    while !read.windows(4).any(|window| window == b"\r\n\r\n") {
-        let count = stream.read(&mut buffer).await.expect("a request");
-        assert!(count > 0, "the client hung up");
-        read.extend_from_slice(&buffer[..count]);
-    }
-    String::from_utf8(read).expect("requests are text")
-}
+use crate::lab::{at, head as request};
 
 #[tokio::test]
 async fn without_an_engine_the_error_says_where_it_was_looked_for_and_how_to_start_one() {

@@ -1,35 +1,14 @@
 //! A real Engine at `DOCKER_HOST` or the default socket, with the sandbox image.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use claw_docker::{
-    Chunk, ContainerNetwork, ContainerState, Docker, DockerError, Mount, MountSource, SandboxContainer,
-    Status,
+    Chunk, ContainerNetwork, ContainerState, DockerError, Mount, MountSource, SandboxContainer, Status,
 };
 use futures_util::StreamExt;
 use tokio::{io::AsyncWriteExt, time::timeout};
 
-const IMAGE: &str = "claw-sandbox:latest";
-
-/// Longest wait for anything a test expects to happen.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-#[expect(clippy::disallowed_methods, reason = "whoever runs the tests says where the Engine is")]
-async fn docker() -> Docker {
-    let endpoint = std::env::var("DOCKER_HOST").ok();
-    let docker = Docker::connect(endpoint.as_deref()).expect("DOCKER_HOST is usable");
-    let image = docker.image(IMAGE).await.expect("these tests need a Docker Engine");
-    assert!(image.is_some(), "these tests need the image {IMAGE}: run images/build-sandbox");
-    docker
-}
-
-/// A name that no other test uses, now or in another run.
-fn unique(what: &str) -> String {
-    use std::sync::atomic::{AtomicU32, Ordering};
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().expect("after 1970").as_nanos();
-    format!("claw-test-{what}-{now:x}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
-}
+use crate::lab::{IMAGE, PATIENCE, docker, unique};
 
 fn bash(name: &str, script: &str) -> SandboxContainer {
     SandboxContainer {
