@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{ContainerWish, Own, Policy};
-use crate::{Docker, DockerError};
+use super::Own;
 
 /// What is true on this host about what some wishes name, at the moment of [`Facts::gather`].
 ///
@@ -90,19 +89,5 @@ impl Facts {
     pub fn expect_network(&mut self, name: &str) {
         let fact = NetworkFact { driver: "bridge".to_owned(), ..Default::default() };
         self.networks.insert(name.to_owned(), Some(fact));
-    }
-
-    /// Finds out what is true about everything that `wishes` name.
-    ///
-    /// # Errors
-    ///
-    /// Returns why the Engine could not be asked.
-    pub async fn gather(
-        _docker: &Docker,
-        _policy: &Policy,
-        _wishes: &[ContainerWish],
-        own: &Own,
-    ) -> Result<Self, DockerError> {
-        Ok(Self { own: own.clone(), ..Self::default() })
     }
 }

@@ -8,10 +8,15 @@
 //! A reviewed app of the catalog brings [`Grants`], which widen exactly what they name. An administrator widens by a
 //! file ([`Policy::sample`] shows all of it).
 
+mod capability;
+pub mod effects;
 mod facts;
+mod gather;
 mod grants;
 mod judge;
 mod own;
+mod path;
+mod request;
 mod rules;
 pub mod strict;
 mod verdict;
@@ -19,9 +24,10 @@ mod wish;
 
 pub use facts::{Facts, Mounted, NetworkFact, PathFact, PathKind, VolumeFact};
 pub use grants::{Grants, SocketGrant};
+pub use judge::{RULES, RuleInfo};
 pub use own::Own;
 pub use rules::{Policy, PolicyError};
-pub use verdict::{Approved, Refusal, Refused};
+pub use verdict::{Approved, ApprovedNetwork, Refusal, Refused};
 pub use wish::{
     ContainerWish, DeviceWish, HealthWish, LogWish, MountWish, MountWishSource, NetworkWish, PortWish,
     Protocol, RestartWish,

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 /// What is ours on this host: nobody creates over it, mounts it, joins it or passes for it.
 ///
-/// Names are compared without regard to letter case, and one that ends in `*` stands for all that begin so.
+/// Names are compared without regard to letter case, and one that ends (begins) with `*` stands for all that
+/// begin (end) so; `{uuid}` at the end stands for one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Own {
     /// Names of containers.
@@ -13,6 +14,8 @@ pub struct Own {
     pub container_id: Option<String>,
     /// Names of volumes.
     pub volumes: Vec<String>,
+    /// Keys of the labels that our volumes carry.
+    pub volume_labels: Vec<String>,
     /// Names of networks.
     pub networks: Vec<String>,
     /// Folders of the Engine's host that hold our data. The folder of the installed apps may lie inside.
@@ -42,8 +45,7 @@ impl Default for Own {
             ]),
             container_id: None,
             volumes: texts(&[
-                "claw-home-*",
-                "claw-job-*",
+                "claw-home-{uuid}",
                 "claw-data",
                 "claw_data",
                 "*_claw-data",
@@ -52,6 +54,7 @@ impl Default for Own {
                 "wagmios_data",
                 "*_wagmios_data",
             ]),
+            volume_labels: texts(&["claw.home", "claw.instance", "claw.job", "claw.warm", "claw.workspace"]),
             networks: texts(&["clawmachine*"]),
             folders: Vec::new(),
             apps_folder: None,

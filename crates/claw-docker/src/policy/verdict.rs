@@ -4,17 +4,37 @@ use std::fmt;
 
 use claw_core::{Coded, ErrorCode};
 
-use super::ContainerWish;
+use super::{ContainerWish, NetworkWish};
 
 /// A wish the policy permits, with everything filled in that it did not say. Only the judge makes one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Approved {
     pub(super) wish: ContainerWish,
+    /// Folders of the host that are mounted and not there yet.
+    pub(super) missing: Vec<String>,
 }
 
 impl Approved {
     /// Returns what will be made: the wish with its defaults filled in and each path without symbolic links.
     pub fn wish(&self) -> &ContainerWish {
+        &self.wish
+    }
+
+    /// Returns the folders of the host that are mounted and were not there when the facts were gathered.
+    pub fn missing_folders(&self) -> &[String] {
+        &self.missing
+    }
+}
+
+/// A network the policy permits. Only the judge makes one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ApprovedNetwork {
+    pub(super) wish: NetworkWish,
+}
+
+impl ApprovedNetwork {
+    /// Returns what will be made.
+    pub fn wish(&self) -> &NetworkWish {
         &self.wish
     }
 }
