@@ -1,0 +1,225 @@
+//! Saved descriptions of containers.
+//!
+//! A template is any JSON object with a name. One that describes a container (`image`, …) can be deployed, which is to ask
+//! for that container like any other door does: the same policy judges it. Templates lie in the store and not in files, so
+//! their names lead nowhere.
+
+use std::sync::Arc;
+
+use claw_core::{Action, Actor, Coded as _, Decision, ErrorCode, Resource, decide};
+use claw_docker::ContainerEntry;
+use claw_gate::{Deed, EffectPlace};
+use claw_store::{DocumentFilter, NewDocument, Precondition, StoreError};
+use serde_json::{Map, Value};
+
+use crate::{Core, EventKind, EventStatus, HomelabError, containers, request};
+
+type Result<T> = std::result::Result<T, HomelabError>;
+
+/// Kind of the documents.
+const KIND: &str = "template";
+
+/// Most templates.
+const MOST: u64 = 1000;
+
+/// Longest name, in characters.
+const MAX_NAME_CHARS: usize = 128;
+
+/// The name of a template that was saved without one.
+const UNTITLED: &str = "untitled";
+
+/// The use cases of templates. Cheap to clone.
+#[derive(Clone)]
+pub struct Templates {
+    core: Arc<Core>,
+}
+
+/// What came of saving a template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SavedTemplate {
+    /// Its name.
+    pub name: String,
+    /// Whether another one of that name was replaced.
+    pub replaced: bool,
+}
+
+impl Templates {
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        Self { core }
+    }
+
+    /// Lists all templates as they were saved, by name.
+    ///
+    /// # Errors
+    ///
+    /// The gate's refusal; [`HomelabError::Store`].
+    pub async fn list(&self, actor: &Actor) -> Result<Vec<Value>> {
+        self.core.gate.permit(actor, Action::TemplatesRead, &Resource::Any)?;
+        let filter = DocumentFilter { limit: MOST, ..DocumentFilter::default() };
+        let page = self.core.store.documents.list(KIND, filter).await?;
+        Ok(page.items.into_iter().map(|document| document.value).collect())
+    }
+
+    /// Returns a template as it was saved.
+    ///
+    /// # Errors
+    ///
+    /// The gate's refusal; [`HomelabError::TemplateNotFound`]; [`HomelabError::Store`].
+    pub async fn get(&self, actor: &Actor, name: &str) -> Result<Value> {
+        self.core.gate.permit(actor, Action::TemplatesRead, &Resource::Any)?;
+        self.stored(name).await
+    }
+
+    async fn stored(&self, name: &str) -> Result<Value> {
+        let found = self.core.store.documents.get(KIND, name).await?;
+        found
+            .map(|document| document.value)
+            .ok_or_else(|| HomelabError::TemplateNotFound(HomelabError::shown(name)))
+    }
+
+    /// Saves a template, given as JSON. One of the same name is replaced unless `keep_existing`.
+    ///
+    /// # Errors
+    ///
+    /// The gate's refusal; [`HomelabError::Invalid`] for what is no JSON object or has no good name;
+    /// [`HomelabError::TemplateExists`]; [`HomelabError::TooManyTemplates`]; [`HomelabError::Store`].
+    pub async fn save(&self, actor: &Actor, body: &[u8], keep_existing: bool) -> Result<SavedTemplate> {
+        let may_ask = decide(actor, Action::TemplatesWrite, &Resource::Any) == Decision::Allow;
+        let (name, template) = if may_ask { read(body)? } else { (String::new(), Map::new()) };
+        let deed = deed("template.save", &name);
+        let effect = async {
+            let documents = &self.core.store.documents;
+            let replaced = documents.get(KIND, &name).await?.is_some();
+            if !replaced && documents.count(KIND).await? >= MOST {
+                return Err(HomelabError::TooManyTemplates(MOST));
+            }
+            let document = NewDocument {
+                kind: KIND,
+                id: name.clone(),
+                sort_key: String::new(),
+                owner: actor.owner(),
+                value: Value::Object(template),
+            };
+            let precondition = if keep_existing { Precondition::Absent } else { Precondition::None };
+            match documents.put(document, precondition).await {
+                Ok(_) => Ok(SavedTemplate { name: name.clone(), replaced }),
+                Err(StoreError::Conflict { .. }) => Err(HomelabError::TemplateExists(name.clone())),
+                Err(error) => Err(error.into()),
+            }
+        };
+        let done = self.core.gate.perform(actor, deed, effect).await;
+        if may_ask {
+            self.tell(actor, "save", &name, done.as_ref().err()).await;
+        }
+        done
+    }
+
+    /// Deletes a template. What was deployed from it stays.
+    ///
+    /// # Errors
+    ///
+    /// The gate's refusal; [`HomelabError::TemplateNotFound`]; [`HomelabError::Store`].
+    pub async fn delete(&self, actor: &Actor, name: &str) -> Result<()> {
+        let may_ask = decide(actor, Action::TemplatesWrite, &Resource::Any) == Decision::Allow;
+        let effect = async {
+            if self.core.store.documents.delete(KIND, name, Precondition::None).await? {
+                Ok(())
+            } else {
+                Err(HomelabError::TemplateNotFound(HomelabError::shown(name)))
+            }
+        };
+        let done = self.core.gate.perform(actor, deed("template.delete", name), effect).await;
+        if may_ask {
+            self.tell(actor, "delete", name, done.as_ref().err()).await;
+        }
+        done
+    }
+
+    /// Makes and starts the container that a template describes, under another name if one is given. Asks for the scope of
+    /// templates and for that of containers: what may not be created at the front door may not be created here.
+    ///
+    /// # Errors
+    ///
+    /// As [`crate::Containers::create`]; [`HomelabError::TemplateNotFound`].
+    pub async fn deploy(&self, actor: &Actor, name: &str, container: Option<&str>) -> Result<ContainerEntry> {
+        self.core.gate.permit(actor, Action::TemplatesWrite, &Resource::Any)?;
+        self.core.gate.permit(actor, Action::ContainersWrite, &Resource::Any)?;
+        let Value::Object(mut template) = self.stored(name).await? else {
+            return Err(HomelabError::TemplateNotFound(HomelabError::shown(name)));
+        };
+        if !template.contains_key("image") {
+            let message = format!(
+                "template `{}` describes no container: it has no `image`",
+                HomelabError::shown(name)
+            );
+            return Err(HomelabError::invalid(ErrorCode::InvalidRequest, message));
+        }
+        if let Some(container) = container {
+            template.insert("name".to_owned(), container.into());
+        }
+        let wish = request::wish_of(template)?;
+        let by = format!("template:{name}");
+        containers::create(&self.core, actor, Action::ContainersWrite, wish, &by).await
+    }
+
+    async fn tell(&self, actor: &Actor, action: &str, name: &str, error: Option<&HomelabError>) {
+        let status = if error.is_some() { EventStatus::Error } else { EventStatus::Success };
+        let details = error.map(|error| serde_json::json!({ "details": error.to_string(), "code": error.code().as_str() }));
+        self.core.activity.note(actor, EventKind::TemplateAction, action, name, status, details).await;
+    }
+}
+
+fn deed(verb: &'static str, name: &str) -> Deed {
+    Deed {
+        action: Action::TemplatesWrite,
+        verb,
+        resource: Resource::Any,
+        target: format!("template:{name}"),
+        place: EffectPlace::Store,
+        detail: None,
+    }
+}
+
+/// Reads a template and its name.
+fn read(body: &[u8]) -> Result<(String, Map<String, Value>)> {
+    let template = request::object(body)?;
+    let name = match template.get("name") {
+        Some(Value::String(name)) if !name.is_empty() => name.clone(),
+        // As clients have always been answered.
+        Some(_) | None => UNTITLED.to_owned(),
+    };
+    let is_good = name.chars().count() <= MAX_NAME_CHARS
+        && !name.contains("..")
+        && !name.contains(['/', '\\'])
+        && !name.chars().any(char::is_control);
+    if is_good {
+        Ok((name, template))
+    } else {
+        let message = format!(
+            "`{}` is not a name for a template: it has at most {MAX_NAME_CHARS} characters, and no `/`, `\\` or `..`",
+            HomelabError::shown(&name)
+        );
+        Err(HomelabError::invalid(ErrorCode::InvalidTemplateName, message))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a3_a_template_cannot_be_called_by_a_path() {
+        for name in ["../x", "a/b", "a\\b", "..", "a\nb", "a\0b", &"x".repeat(200)] {
+            let body = serde_json::json!({ "name": name, "compose": "x" }).to_string();
+            let error = read(body.as_bytes()).expect_err("refused");
+            assert_eq!(error.code(), ErrorCode::InvalidTemplateName, "{name:?}");
+        }
+        for (body, name) in [
+            (r#"{"name":"my app 2","compose":"services: {}"}"#, "my app 2"),
+            (r#"{"compose":""}"#, "untitled"),
+            (r#"{"name":7}"#, "untitled"),
+        ] {
+            assert_eq!(read(body.as_bytes()).expect("read").0, name);
+        }
+    }
+}
