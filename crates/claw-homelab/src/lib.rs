@@ -134,14 +134,8 @@ impl Homelab {
             marketplace,
         } = parts;
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let activity = Activity::start(
-            gate.clone(),
-            store.clone(),
-            Arc::clone(&clock),
-            activity_keep,
-            &tasks,
-            &stop,
-        );
+        let activity =
+            Activity::start(gate.clone(), store.clone(), Arc::clone(&clock), activity_keep, &tasks, &stop);
         let own = Arc::new(own);
         let protection = Protection::new(Arc::clone(&own), Arc::clone(&store.documents));
         tasks.spawn(protection.clone().watch(mirror.clone(), stop.clone()));

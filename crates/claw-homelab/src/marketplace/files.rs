@@ -1,0 +1,196 @@
+//! The files of an install: plain ones, for people to read and edit.
+//!
+//! Below the folder of all apps each install has `<app>/<install>/` with `compose.yaml`, `.env` (the values of its
+//! variables, for its owner alone) and `README.md`; folders that the compose file mounts (`./config`) lie beside them.
+//! Every write replaces a file in one step, so that a crash or a full disk leaves the old one or the new one.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Read as _, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Component, Path, PathBuf},
+};
+
+use claw_store::fault;
+use rustix::fs::OFlags;
+
+use super::MarketplaceError;
+
+/// The compose file of an install.
+pub(crate) const COMPOSE: &str = "compose.yaml";
+
+/// The values of its variables.
+pub(crate) const VALUES: &str = ".env";
+
+/// What people read first.
+pub(crate) const README: &str = "README.md";
+
+/// The compose file before an update replaced one that somebody had edited.
+pub(crate) const BACKUP: &str = "compose.yaml.before-update";
+
+/// Largest file that is read back.
+const MAX_BYTES: u64 = 256 * 1024;
+
+/// Everybody may read it; the owner writes.
+pub(crate) const OPEN: u32 = 0o644;
+
+/// For its owner alone.
+pub(crate) const CLOSED: u32 = 0o600;
+
+/// A folder of ours. Blocking: for `spawn_blocking`.
+#[derive(Clone, Debug)]
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    pub(crate) fn new(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Makes the folder with those above it.
+    pub(crate) fn make(&self, mode: u32) -> Result<(), MarketplaceError> {
+        let made = fs::DirBuilder::new().recursive(true).mode(mode).create(&self.0);
+        made.map_err(|source| failed("made", &self.0, source))
+    }
+
+    /// Makes a folder inside for a mount to begin in. What is there stays. No symbolic link is followed.
+    pub(crate) fn make_inside(&self, relative: &Path) -> Result<(), MarketplaceError> {
+        let mut path = self.0.clone();
+        for component in relative.components() {
+            let Component::Normal(name) = component else { continue };
+            path.push(name);
+            match fs::DirBuilder::new().mode(0o755).create(&path) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    let kind = fs::symlink_metadata(&path).map_err(|source| failed("read", &path, source))?;
+                    if kind.is_symlink() {
+                        let source = io::Error::other("it is a symbolic link");
+                        return Err(failed("mounted", &path, source));
+                    }
+                    if !kind.is_dir() {
+                        // A single file that somebody put there to be mounted.
+                        return Ok(());
+                    }
+                }
+                Err(source) => return Err(failed("made", &path, source)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a file in one step. On disk when it returns.
+    pub(crate) fn write(&self, name: &str, content: &str, mode: u32) -> Result<(), MarketplaceError> {
+        let path = self.0.join(name);
+        let fresh = self.0.join(format!(".{name}.new"));
+        let write = || -> io::Result<()> {
+            let mut options = OpenOptions::new();
+            options.write(true).create(true).truncate(true).mode(mode);
+            options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+            let mut file = options.open(&fresh)?;
+            file.write_all(content.as_bytes())?;
+            // One that a crash left may have another mode.
+            file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))?;
+            file.sync_all()?;
+            fault::point("app.file_written");
+            fs::rename(&fresh, &path)?;
+            File::open(&self.0)?.sync_all()
+        };
+        write().map_err(|source| {
+            // Best effort: it is replaced by the next write in any case.
+            let _ = fs::remove_file(&fresh);
+            failed("written", &path, source)
+        })
+    }
+
+    /// Reads a file; `None` if it is not there. No symbolic link is followed.
+    pub(crate) fn read(&self, name: &str) -> Result<Option<String>, MarketplaceError> {
+        self.read_up_to(name, MAX_BYTES)
+    }
+
+    /// Reads a file of at most `most` bytes.
+    pub(crate) fn read_up_to(&self, name: &str, most: u64) -> Result<Option<String>, MarketplaceError> {
+        let path = self.0.join(name);
+        let mut options = OpenOptions::new();
+        // Not blocking: a pipe in its place must not hold the reader.
+        options.read(true).custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed());
+        let file = match options.open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(failed("read", &path, source)),
+        };
+        let read = || -> io::Result<String> {
+            let kind = file.metadata()?;
+            if !kind.is_file() {
+                return Err(io::Error::other("it is no file"));
+            }
+            if kind.len() > most {
+                return Err(io::Error::other(format!("it has more than {most} bytes")));
+            }
+            let mut text = String::new();
+            (&file).take(most).read_to_string(&mut text)?;
+            Ok(text)
+        };
+        read().map(Some).map_err(|source| failed("read", &path, source))
+    }
+
+    /// Removes one file of the folder. One that is not there is fine.
+    pub(crate) fn remove_file(&self, name: &str) -> Result<(), MarketplaceError> {
+        let path = self.0.join(name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("removed", &path, error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes the folder with everything in it, and the one above it if nothing is left there. Links are removed, not
+    /// followed.
+    pub(crate) fn remove_all(&self) -> Result<(), MarketplaceError> {
+        match fs::remove_dir_all(&self.0) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(failed("removed", &self.0, error));
+            }
+            _ => {}
+        }
+        if let Some(parent) = self.0.parent() {
+            // Fails while other installs of the app are there.
+            let _ = fs::remove_dir(parent);
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn failed(doing: &'static str, path: &Path, source: io::Error) -> MarketplaceError {
+    MarketplaceError::Files { doing, path: path.display().to_string(), source }
+}
+
+/// Finds what a path that somebody gave means below `root`: the app and the install. Only the path is looked at; no file
+/// is opened by it.
+pub(crate) fn install_of_path(text: &str, roots: &[&Path]) -> Result<(String, String), MarketplaceError> {
+    let forbidden = || MarketplaceError::PathForbidden { path: crate::compose::quoted(text) };
+    let path = Path::new(text);
+    let relative = if path.is_absolute() {
+        roots.iter().find_map(|root| path.strip_prefix(root).ok()).ok_or_else(forbidden)?
+    } else {
+        path
+    };
+    let mut names = Vec::new();
+    for component in relative.components() {
+        match component {
+            Component::Normal(name) => names.push(name.to_str().ok_or_else(forbidden)?),
+            Component::CurDir => {}
+            Component::ParentDir | Component::RootDir | Component::Prefix(_) => return Err(forbidden()),
+        }
+    }
+    match names[..] {
+        [app, install, "docker-compose.yml" | "compose.yaml" | "compose.yml"] => {
+            Ok((app.to_owned(), install.to_owned()))
+        }
+        _ => Err(MarketplaceError::invalid(
+            claw_core::ErrorCode::InvalidComposeFile,
+            "`compose_path` names the compose.yaml of an install, as `create` answered it",
+        )),
+    }
+}
