@@ -218,8 +218,6 @@ impl Core {
             details["details"] = error.to_string().into();
             details["code"] = error.code().as_str().into();
         }
-        self.activity
-            .note(actor, EventKind::ContainerAction, action, target, status, Some(details))
-            .await;
+        self.activity.note(actor, EventKind::ContainerAction, action, target, status, Some(details)).await;
     }
 }

@@ -57,10 +57,8 @@ impl Creators {
             id: id.to_owned(),
             sort_key: String::new(),
             owner: creator.actor.clone(),
-            value: serde_json::to_value(&creator).map_err(|error| StoreError::Corrupt {
-                what: KIND.to_owned(),
-                reason: error.to_string(),
-            })?,
+            value: serde_json::to_value(&creator)
+                .map_err(|error| StoreError::Corrupt { what: KIND.to_owned(), reason: error.to_string() })?,
         };
         self.documents.put(document, Precondition::None).await.map(drop)
     }

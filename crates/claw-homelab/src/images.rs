@@ -157,7 +157,8 @@ impl Core {
         if may_ask {
             let error = done.as_ref().err();
             let status = if error.is_some() { EventStatus::Error } else { EventStatus::Success };
-            let details = error.map(|error| json!({ "details": error.to_string(), "code": error.code().as_str() }));
+            let details =
+                error.map(|error| json!({ "details": error.to_string(), "code": error.code().as_str() }));
             self.activity.note(actor, EventKind::ImageDelete, "delete", image, status, details).await;
         }
         done

@@ -7,6 +7,7 @@
 //!
 //! Every change goes on when whoever asked hangs up, one at a time for each install.
 
+mod adopt;
 mod app;
 mod blueprint;
 mod catalog;
@@ -42,6 +43,7 @@ use serde_json::{Value, json};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument as _;
 
+pub use adopt::{Adopted, ForeignInstall};
 pub use app::{About, App, AppSource, AppSummary, Generate, Note, Variable};
 pub use catalog::Catalog;
 pub use composer::{ComposeVerb, Composer, ComposerConfig, ComposerError};

@@ -8,8 +8,22 @@ const MIN_SECRET_BYTES: usize = 8;
 
 /// Parts of names whose values are secrets. Compared without `_`, `-` and `.`, in upper case.
 const SECRET_PARTS: [&str; 16] = [
-    "PASSWORD", "PASSWD", "PASSPHRASE", "SECRET", "TOKEN", "APIKEY", "PRIVATEKEY", "ACCESSKEY", "ENCRYPTIONKEY",
-    "CREDENTIAL", "AUTHKEY", "CLAIM", "COOKIE", "SIGNINGKEY", "MASTERKEY", "BASICAUTH",
+    "PASSWORD",
+    "PASSWD",
+    "PASSPHRASE",
+    "SECRET",
+    "TOKEN",
+    "APIKEY",
+    "PRIVATEKEY",
+    "ACCESSKEY",
+    "ENCRYPTIONKEY",
+    "CREDENTIAL",
+    "AUTHKEY",
+    "CLAIM",
+    "COOKIE",
+    "SIGNINGKEY",
+    "MASTERKEY",
+    "BASICAUTH",
 ];
 
 /// Ends of names whose values are secrets.
@@ -17,8 +31,7 @@ const SECRET_ENDS: [&str; 8] = ["PASS", "PWD", "KEY", "SALT", "AUTH", "DSN", "PI
 
 /// Tells whether what goes by this name is a secret.
 pub(crate) fn is_secret_name(name: &str) -> bool {
-    let plain: String =
-        name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_uppercase).collect();
+    let plain: String = name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_uppercase).collect();
     SECRET_PARTS.iter().any(|part| plain.contains(part)) || SECRET_ENDS.iter().any(|end| plain.ends_with(end))
 }
 
@@ -113,9 +126,22 @@ mod tests {
     #[test]
     fn a19_what_is_named_like_a_secret_is_hidden_and_the_rest_is_not() {
         for name in [
-            "POSTGRES_PASSWORD", "db_passwd", "MYSQL_PWD", "API_KEY", "apiKey", "SECRET_KEY_BASE", "GITHUB_TOKEN",
-            "PLEX_CLAIM", "traefik.http.middlewares.x.basicauth.users", "WIREGUARD_PRIVATE_KEY", "SENTRY_DSN", "KEY",
-            "DB_PASS", "OPENVPN_PASSWORD", "ADMIN_TOKEN", "JWT_SECRET",
+            "POSTGRES_PASSWORD",
+            "db_passwd",
+            "MYSQL_PWD",
+            "API_KEY",
+            "apiKey",
+            "SECRET_KEY_BASE",
+            "GITHUB_TOKEN",
+            "PLEX_CLAIM",
+            "traefik.http.middlewares.x.basicauth.users",
+            "WIREGUARD_PRIVATE_KEY",
+            "SENTRY_DSN",
+            "KEY",
+            "DB_PASS",
+            "OPENVPN_PASSWORD",
+            "ADMIN_TOKEN",
+            "JWT_SECRET",
         ] {
             assert_eq!(shown_value(name, "hunter22"), MASK, "{name}");
         }
@@ -141,7 +167,8 @@ mod tests {
 
     #[test]
     fn t12_secrets_in_command_lines_are_hidden() {
-        let arguments = ["serve", "--password=hunter2", "--token", "hunter2", "--verbose", "-v", "--secret", "--x"];
+        let arguments =
+            ["serve", "--password=hunter2", "--token", "hunter2", "--verbose", "-v", "--secret", "--x"];
         let arguments: Vec<_> = arguments.map(str::to_owned).into();
 
         assert_eq!(

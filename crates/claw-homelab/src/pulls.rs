@@ -269,7 +269,10 @@ impl Run {
     }
 
     /// Reads what the Engine says to its end: a failure may be its last word.
-    async fn drain(&self, tell: &(impl Fn(EventStatus, serde_json::Value) + Send + Sync)) -> Result<(), HomelabError> {
+    async fn drain(
+        &self,
+        tell: &(impl Fn(EventStatus, serde_json::Value) + Send + Sync),
+    ) -> Result<(), HomelabError> {
         let mut progress = self.docker.pull(&self.pull.image);
         let mut layers = Layers::default();
         let mut told = (Instant::now(), None);
@@ -350,7 +353,9 @@ mod tests {
 
     #[test]
     fn one_image_has_one_name() {
-        for name in ["nginx", "nginx:latest", "library/nginx", "docker.io/library/nginx:latest", "docker.io/nginx"] {
+        for name in
+            ["nginx", "nginx:latest", "library/nginx", "docker.io/library/nginx:latest", "docker.io/nginx"]
+        {
             assert_eq!(whole_name(name), "nginx:latest", "{name}");
         }
         for name in ["localhost:5000/a/b:1", "ghcr.io/a/b@sha256:00", "nginx:1.27"] {

@@ -110,7 +110,8 @@ impl System {
     /// The gate's refusal; [`HomelabError::Docker`] when the Engine is away; [`HomelabError::Metrics`].
     pub async fn metrics(&self, actor: &Actor) -> Result<Metrics> {
         self.core.gate.permit(actor, Action::SystemRead, &Resource::Any)?;
-        let (containers, images) = tokio::try_join!(self.core.mirror.containers(), self.core.mirror.images())?;
+        let (containers, images) =
+            tokio::try_join!(self.core.mirror.containers(), self.core.mirror.images())?;
         let engine_folder = self.core.docker.engine_version().await?.root_dir;
         let cpu_percent = self.load.percent().await?;
         let (memory_total, memory_used) = memory(&read("/proc/meminfo")?)?;

@@ -148,10 +148,8 @@ impl Templates {
             return Err(HomelabError::TemplateNotFound(HomelabError::shown(name)));
         };
         if !template.contains_key("image") {
-            let message = format!(
-                "template `{}` describes no container: it has no `image`",
-                HomelabError::shown(name)
-            );
+            let message =
+                format!("template `{}` describes no container: it has no `image`", HomelabError::shown(name));
             return Err(HomelabError::invalid(ErrorCode::InvalidRequest, message));
         }
         if let Some(container) = container {
@@ -164,7 +162,8 @@ impl Templates {
 
     async fn tell(&self, actor: &Actor, action: &str, name: &str, error: Option<&HomelabError>) {
         let status = if error.is_some() { EventStatus::Error } else { EventStatus::Success };
-        let details = error.map(|error| serde_json::json!({ "details": error.to_string(), "code": error.code().as_str() }));
+        let details = error
+            .map(|error| serde_json::json!({ "details": error.to_string(), "code": error.code().as_str() }));
         self.core.activity.note(actor, EventKind::TemplateAction, action, name, status, details).await;
     }
 }

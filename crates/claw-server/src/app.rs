@@ -15,6 +15,7 @@ use axum::{
 use claw_core::{ErrorCode, Timestamp};
 use claw_docker::Docker;
 use claw_gate::Gate;
+use claw_homelab::Homelab;
 use claw_jobs::{JobService, Retention, Settings, SpendingService, WorkerState, WorkspaceService};
 use tokio::sync::Semaphore;
 use utoipa_axum::router::OpenApiRouter;
@@ -31,6 +32,8 @@ use crate::{
     pages::{self, Reference},
     probe::{EngineProbe, Remembered},
     rooms::Rooms,
+    slashes,
+    tickets::Tickets,
     v1,
 };
 
@@ -43,6 +46,9 @@ pub(crate) const MAX_PUBLIC_BODY_BYTES: usize = 16 * 1024;
 
 /// Event streams open at the same time. Further ones are told to come back, so that ordinary requests find room.
 const MAX_STREAMS: usize = 256;
+
+/// Sockets of activity viewers open at the same time. They cost less than event streams, which each read the store.
+const MAX_VIEWERS: usize = 1024;
 
 /// How long answers count that anybody may ask for, and that take a look at files or the store.
 const PUBLIC_ANSWER_FRESH: Duration = Duration::from_secs(1);
@@ -132,6 +138,8 @@ pub struct App {
     pub spending: SpendingService,
     /// Removing what is old.
     pub retention: Retention,
+    /// Containers, images, templates, and what everybody does.
+    pub homelab: Homelab,
     /// Other parts, asked how they are.
     pub probes: Arc<dyn Probes>,
     /// The Docker Engine, if one is configured.
@@ -154,6 +162,8 @@ struct Inner {
     not_ready: Remembered<Vec<String>>,
     streams: Arc<Semaphore>,
     streams_of: Rooms<String>,
+    viewers: Arc<Semaphore>,
+    tickets: Tickets,
     proxies: TrustedProxies,
     request_ids: RequestIds,
     measures: Measures,
@@ -167,6 +177,7 @@ impl Server {
         let probe = EngineProbe::new(app.engine.clone(), config.sandbox_image.clone());
         let streams = Arc::new(Semaphore::new(MAX_STREAMS));
         let streams_of = Rooms::new(config.max_streams_per_caller);
+        let viewers = Arc::new(Semaphore::new(MAX_VIEWERS));
         let proxies = TrustedProxies::new(&config.trusted_proxies);
         let (model_login, not_ready) =
             (Remembered::new(PUBLIC_ANSWER_FRESH), Remembered::new(PUBLIC_ANSWER_FRESH));
@@ -177,6 +188,8 @@ impl Server {
             not_ready,
             streams,
             streams_of,
+            viewers,
+            tickets: Tickets::default(),
             proxies,
             request_ids: RequestIds::new(),
             measures: Measures::default(),
@@ -215,6 +228,18 @@ impl Server {
 
     pub(crate) fn streams(&self) -> &Arc<Semaphore> {
         &self.0.streams
+    }
+
+    pub(crate) fn viewers(&self) -> &Arc<Semaphore> {
+        &self.0.viewers
+    }
+
+    pub(crate) fn tickets(&self) -> &Tickets {
+        &self.0.tickets
+    }
+
+    pub(crate) fn homelab(&self) -> &Homelab {
+        &self.0.app.homelab
     }
 
     pub(crate) fn streams_of(&self) -> &Rooms<String> {
@@ -266,6 +291,12 @@ impl FromRef<Server> for Gate {
     }
 }
 
+impl FromRef<Server> for Homelab {
+    fn from_ref(server: &Server) -> Self {
+        server.0.app.homelab.clone()
+    }
+}
+
 impl FromRef<Server> for JobService {
     fn from_ref(server: &Server) -> Self {
         server.0.app.jobs.clone()
@@ -300,7 +331,7 @@ pub fn router(app: App) -> Router {
     let (routes, document) = described_routes().split_for_parts();
     let reference = Reference::new(&openapi::finish(document));
     let server = Server::new(app, reference);
-    routes
+    let routes = routes
         .merge(pages::routes())
         .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method)
@@ -309,7 +340,8 @@ pub fn router(app: App) -> Router {
             middleware::from_fn_with_state(server.clone(), frame::around),
             DefaultBodyLimit::max(MAX_BODY_BYTES),
         ))
-        .with_state(server)
+        .with_state(server);
+    slashes::forgiving(routes)
 }
 
 async fn unknown_route(State(server): State<Server>, request: Request) -> ApiError {

@@ -6,8 +6,9 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use claw_core::{Coded, ErrorCode};
+use claw_core::{Coded, ErrorCode, Scope};
 use claw_gate::GateError;
+use claw_homelab::HomelabError;
 use claw_jobs::JobsError;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -18,13 +19,18 @@ pub(crate) struct ApiError {
     code: ErrorCode,
     message: String,
     retry_after: Option<Duration>,
+    /// The scope that is missing, if that is what is wrong.
+    scope: Option<Scope>,
 }
+
+/// Longest body of an error in the homelab's dialect: clients cut it there, in the middle of what they paste.
+const MAX_ENVELOPE_BYTES: usize = 512;
 
 pub(crate) type ApiResult<T> = Result<T, ApiError>;
 
 impl ApiError {
     pub(crate) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), retry_after: None }
+        Self { code, message: message.into(), retry_after: None, scope: None }
     }
 
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
@@ -47,6 +53,11 @@ impl ApiError {
 
     pub(crate) fn message(&self) -> &str {
         &self.message
+    }
+
+    /// Returns the scope that is missing, if that is what is wrong.
+    pub(crate) fn missing_scope(&self) -> Option<Scope> {
+        self.scope
     }
 
     /// Takes the code from the error. What broke on our side is logged with its sources and shown as a plain sentence.
@@ -86,7 +97,20 @@ fn chain(error: &dyn Error) -> String {
 
 impl From<GateError> for ApiError {
     fn from(error: GateError) -> Self {
-        Self { retry_after: error.retry_after(), ..Self::of(&error) }
+        let scope = match &error {
+            GateError::ScopeMissing(scope) => Some(*scope),
+            _ => None,
+        };
+        Self { retry_after: error.retry_after(), scope, ..Self::of(&error) }
+    }
+}
+
+impl From<HomelabError> for ApiError {
+    fn from(error: HomelabError) -> Self {
+        match error {
+            HomelabError::Gate(error) => error.into(),
+            error => Self::of(&error),
+        }
     }
 }
 
@@ -164,11 +188,11 @@ pub(crate) struct EnvelopedError {
 pub(crate) fn render(dialect: Dialect, mut response: Response) -> Response {
     let Some(error) = response.extensions_mut().remove::<ApiError>() else { return response };
     let status = response.status();
-    let ApiError { code, message, retry_after } = error;
+    let ApiError { code, message, retry_after, scope: _ } = error;
     let body = match dialect {
         Dialect::Plain => axum::Json(ErrorBody { error: message, code }).into_response(),
         Dialect::Enveloped => {
-            let error = EnvelopedError { code, message };
+            let error = EnvelopedError { code, message: short(message, code) };
             axum::Json(ErrorEnvelope { success: false, data: None, error }).into_response()
         }
     };
@@ -191,9 +215,44 @@ pub(crate) fn render(dialect: Dialect, mut response: Response) -> Response {
     Response::from_parts(parts, body)
 }
 
+/// Cuts a message so that the whole body stays within [`MAX_ENVELOPE_BYTES`].
+fn short(mut message: String, code: ErrorCode) -> String {
+    const AROUND: &str = r#"{"success":false,"data":null,"error":{"code":"","message":""}}"#;
+    let room = MAX_ENVELOPE_BYTES - AROUND.len() - code.as_str().len();
+    // In JSON, a quote takes two bytes and a control character six.
+    let written = |c: char| match c {
+        '"' | '\\' => 2,
+        c if c.is_control() => 6,
+        c => c.len_utf8(),
+    };
+    if message.chars().map(written).sum::<usize>() <= room {
+        return message;
+    }
+    let mut taken = '…'.len_utf8();
+    let end = message.char_indices().find_map(|(at, c)| {
+        taken += written(c);
+        (taken > room).then_some(at)
+    });
+    message.truncate(end.unwrap_or(0));
+    message.push('…');
+    message
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn m21_bodies_of_errors_are_whole_where_clients_cut_them() {
+        for message in ["x".repeat(9000), "\"\n".repeat(3000), "ä🦀".repeat(3000), "short".to_owned()] {
+            let code = ErrorCode::InvalidCustomName;
+            let error = EnvelopedError { code, message: short(message.clone(), code) };
+            let body =
+                serde_json::to_string(&ErrorEnvelope { success: false, data: None, error }).expect("JSON");
+            assert!(body.len() <= MAX_ENVELOPE_BYTES, "{}", body.len());
+            assert!(body.len() > 250 || message == "short", "{}", body.len());
+        }
+    }
 
     #[test]
     fn the_dialect_follows_whole_path_segments() {

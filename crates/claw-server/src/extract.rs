@@ -1,7 +1,13 @@
 //! What handlers take from a request. Every rejection is an [`ApiError`], so that it is shown in our shapes.
 
 use std::{
-    convert::Infallible, fmt::Display, net::IpAddr, net::Ipv4Addr, ops::Deref, str::FromStr, time::Duration,
+    convert::Infallible,
+    fmt::Display,
+    net::{IpAddr, Ipv4Addr},
+    ops::Deref,
+    str::FromStr,
+    sync::Arc,
+    time::Duration,
 };
 
 use axum::{
@@ -16,13 +22,15 @@ use axum::{
 use claw_core::{Actor, ErrorCode, Origin, RepoPath, Secret, WorkspaceId};
 use claw_gate::{Credential, Gate, GateError};
 use serde::{Serialize, de::DeserializeOwned};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     app::Server,
     error::{ApiError, ApiResult},
+    feed::Seen,
     frame::RequestId,
     hosts::Provenance,
+    serve::Place,
 };
 
 /// Name of the session cookie.
@@ -64,6 +72,10 @@ pub(crate) struct Connection {
     pub(crate) stop: CancellationToken,
     /// How long a small body may take.
     pub(crate) body_time: Duration,
+    /// Where sockets count that a request turned into, so that the server waits for their end.
+    pub(crate) sockets: TaskTracker,
+    /// The connection's place among those that may be open, which a socket keeps.
+    pub(crate) _place: Option<Arc<Place>>,
 }
 
 impl Connection {
@@ -73,6 +85,8 @@ impl Connection {
             client: Ipv4Addr::UNSPECIFIED.into(),
             stop: CancellationToken::new(),
             body_time: BODY_TIME,
+            sockets: TaskTracker::new(),
+            _place: None,
         })
     }
 }
@@ -102,6 +116,27 @@ impl Caller {
         }
     }
 
+    /// Gives up the caller for what they came with, to be looked at anew.
+    pub(crate) fn into_credential(self) -> Credential {
+        self.credential
+    }
+
+    /// Returns whoever sent the request with this credential.
+    pub(crate) async fn admit(credential: Credential, parts: &mut Parts, server: &Server) -> ApiResult<Self> {
+        let client = Connection::of(parts).client;
+        let actor = server.gate().authenticate(credential.clone(), client).await?;
+        let request = parts.extensions.get().map(|RequestId(id)| id.to_string());
+        let actor = actor.coming_from(Origin { client: Some(client), request });
+        if matches!(credential, Credential::Session(_)) {
+            check_same_origin(parts)?;
+        }
+        parts.extensions.insert(Known);
+        if let Some(seen) = parts.extensions.get::<Seen>() {
+            seen.note(&actor, &credential);
+        }
+        Ok(Self { actor, credential, client })
+    }
+
     /// Tells whether the credential still lets in the same actor with the same scopes.
     pub(crate) async fn is_unchanged(&self, gate: &Gate) -> bool {
         // No answer from the store means no access.
@@ -123,15 +158,7 @@ impl FromRequestParts<Server> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, server: &Server) -> ApiResult<Self> {
         let credential = credential(&parts.headers, server.config().secure_cookies)?;
-        let client = Connection::of(parts).client;
-        let actor = server.gate().authenticate(credential.clone(), client).await?;
-        let request = parts.extensions.get().map(|RequestId(id)| id.to_string());
-        let actor = actor.coming_from(Origin { client: Some(client), request });
-        if matches!(credential, Credential::Session(_)) {
-            check_same_origin(parts)?;
-        }
-        parts.extensions.insert(Known);
-        Ok(Self { actor, credential, client })
+        Self::admit(credential, parts, server).await
     }
 }
 
@@ -189,7 +216,7 @@ impl FromRequestParts<Server> for MaybeCredential {
 
 /// Finds the credential: the key's own header first, then `Authorization`, then the cookie. What is there counts even
 /// if it is wrong, so that a revoked key does not fall back to somebody's session.
-fn credential(headers: &HeaderMap, secure_cookies: bool) -> ApiResult<Credential> {
+pub(crate) fn credential(headers: &HeaderMap, secure_cookies: bool) -> ApiResult<Credential> {
     if let Some(key) = one_secret(headers, &API_KEY)? {
         return Ok(Credential::ApiKey(Secret::new(key)));
     }
@@ -230,6 +257,22 @@ impl<T: DeserializeOwned> FromRequest<Server> for Json<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, server: &Server) -> ApiResult<Self> {
+        let RawJson(body) = RawJson::from_request(request, server).await?;
+        // Reading once more to say where it is wrong is for those that are.
+        serde_json::from_slice(&body).map(Self).or_else(|_| match axum::Json::<T>::from_bytes(&body) {
+            Ok(axum::Json(body)) => Ok(Self(body)),
+            Err(rejection) => Err(bad_json(&rejection)),
+        })
+    }
+}
+
+/// A body that says it is JSON, byte for byte, for what must be read more strictly than others.
+pub(crate) struct RawJson(pub(crate) Bytes);
+
+impl FromRequest<Server> for RawJson {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, server: &Server) -> ApiResult<Self> {
         if !request.headers().get(header::CONTENT_TYPE).is_some_and(is_json) {
             return Err(ApiError::new(
                 ErrorCode::UnsupportedMediaType,
@@ -237,21 +280,13 @@ impl<T: DeserializeOwned> FromRequest<Server> for Json<T> {
             ));
         }
         let time = body_time(&request);
-        let body = match tokio::time::timeout(time, Bytes::from_request(request, server)).await {
-            Ok(Ok(body)) => body,
-            Ok(Err(rejection)) => return Err(bad_body(&rejection)),
+        match tokio::time::timeout(time, Bytes::from_request(request, server)).await {
+            Ok(Ok(body)) => Ok(Self(body)),
+            Ok(Err(rejection)) => Err(bad_body(&rejection)),
             Err(_elapsed) => {
-                return Err(ApiError::invalid(format!(
-                    "the body did not arrive within {} s",
-                    time.as_secs()
-                )));
+                Err(ApiError::invalid(format!("the body did not arrive within {} s", time.as_secs())))
             }
-        };
-        // Reading once more to say where it is wrong is for those that are.
-        serde_json::from_slice(&body).map(Self).or_else(|_| match axum::Json::<T>::from_bytes(&body) {
-            Ok(axum::Json(body)) => Ok(Self(body)),
-            Err(rejection) => Err(bad_json(&rejection)),
-        })
+        }
     }
 }
 
@@ -321,6 +356,18 @@ impl<T: DeserializeOwned> FromRequestParts<Server> for Query<T> {
             Ok(axum::extract::Query(query)) => Ok(Self(query)),
             Err(rejection) => Err(ApiError::invalid(format!("query: {}", detail(&rejection.body_text())))),
         }
+    }
+}
+
+/// The one parameter of a path, as text.
+pub(crate) struct Name(pub(crate) String);
+
+impl FromRequestParts<Server> for Name {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, server: &Server) -> ApiResult<Self> {
+        let parameters = path_parameters(parts, server).await?;
+        Ok(Self(parameters.iter().next().map(|(_, value)| value.to_owned()).unwrap_or_default()))
     }
 }
 

@@ -25,6 +25,7 @@ use crate::{
     app::Server,
     error::{self, ApiError, Dialect},
     extract::Connection,
+    feed,
     hosts::Provenance,
     measures,
 };
@@ -83,11 +84,16 @@ pub(crate) async fn around(State(server): State<Server>, mut request: Request, n
         method = request.method().as_str(),
         path = request.uri().path(),
     );
+    let told = feed::begin(&mut request, dialect);
     async {
         let started = tokio::time::Instant::now();
-        let mut response = error::render(dialect, checked(&server, request, next).await);
-        add_headers(response.headers_mut(), &id);
+        let response = checked(&server, request, next).await;
         let took = started.elapsed();
+        if let Some(told) = told {
+            told.end(&server, &response, took);
+        }
+        let mut response = error::render(dialect, response);
+        add_headers(response.headers_mut(), &id);
         log(response.status(), took);
         server.measures().answered(route, &method, response.status(), took);
         response

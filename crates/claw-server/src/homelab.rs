@@ -1,10 +1,17 @@
 //! The homelab's dialect, below `/api`, and `/health`.
 
+mod activity;
 mod auth;
+mod containers;
 mod health;
+mod images;
 mod keys;
+mod marketplace;
 mod settings;
+mod system;
+mod templates;
 mod view;
+mod viewer;
 
 use utoipa_axum::router::OpenApiRouter;
 
@@ -16,4 +23,11 @@ pub(crate) fn routes() -> OpenApiRouter<Server> {
         .merge(auth::routes())
         .merge(keys::routes())
         .merge(settings::routes())
+        .merge(system::routes())
+        .merge(containers::routes())
+        .merge(images::routes())
+        .merge(templates::routes())
+        .merge(marketplace::routes())
+        .merge(activity::routes())
+        .merge(viewer::routes())
 }

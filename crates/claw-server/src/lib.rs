@@ -1,7 +1,7 @@
 //! HTTP: REST in both dialects, server-sent events, the OpenAPI document, and two small pages.
 //!
 //! This crate is a door. A handler translates a request, calls one service, and translates the answer back; rules
-//! live in `claw-core`, use cases in `claw-jobs` and `claw-gate`. What is decided here is HTTP's own: which host names
+//! live in `claw-core`, use cases in `claw-jobs`, `claw-homelab` and `claw-gate`. What is decided here is HTTP's own: which host names
 //! and origins pass (`hosts`), where a credential is found (`extract`), and what errors look like (`error`).
 //!
 //! `/api/v1` speaks plain JSON with errors `{"error":"sentence","code":"CODE"}`, the rest of `/api` wraps everything in
@@ -10,6 +10,7 @@
 mod app;
 mod error;
 mod extract;
+mod feed;
 mod frame;
 mod homelab;
 mod hosts;
@@ -20,8 +21,10 @@ mod pages;
 mod probe;
 mod rooms;
 mod serve;
+mod slashes;
 mod slow;
 mod sse;
+mod tickets;
 mod v1;
 
 pub use app::{App, HttpConfig, MetricsAccess, ModelLogin, Probes, router};

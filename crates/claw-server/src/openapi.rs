@@ -28,9 +28,15 @@ const ABOUT: &str = "A self-hosted control plane for AI agents.\n\n\
     `{\"success\":false,\"data\":null,\"error\":{\"code\":\"CODE\",\"message\":\"sentence\"}}`. \
     Branch on codes: they do not change. Times are RFC 3339 in UTC.";
 
-const TAGS: [(&str, &str); 8] = [
+const TAGS: [(&str, &str); 14] = [
     ("jobs", "Submit jobs, watch them, read what they brought."),
     ("workspaces", "Git-backed folders in which jobs work."),
+    ("containers", "Docker containers: what there is, and what is done to them."),
+    ("images", "Docker images."),
+    ("templates", "Saved descriptions of containers."),
+    ("marketplace", "Apps: the catalog, what is installed, and the life of an install."),
+    ("activity", "What everybody does, to look back into and to follow."),
+    ("system", "The machine and its Docker Engine."),
     ("keys", "API keys and first set-up, in the homelab's dialect."),
     ("accounts", "People and their sessions."),
     ("audit", "Who did what, and what was refused."),

@@ -1,7 +1,7 @@
 //! The router on a socket: connections bounded in number, size, time and shutdown.
 
 use std::{
-    io,
+    fmt, io,
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -12,18 +12,18 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
     time::{sleep, timeout},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt as _;
 
 use crate::{
     extract::{BODY_TIME, Connection},
     measures::Counted,
     network::{TrustedProxies, party, plain},
-    rooms::Rooms,
+    rooms::{Room, Rooms},
     slow::Impatient,
 };
 
@@ -106,6 +106,7 @@ pub async fn serve_within(
     let shared = TrustedProxies::new(&limits.shared);
     let limits = Arc::new(limits);
     let mut connections = JoinSet::new();
+    let sockets = TaskTracker::new();
     while let Some((stream, peer, place)) = next(&listener, &room, &stop, &mut connections).await {
         let client = plain(peer.ip());
         let own = if client.is_loopback() || shared.holds(client) {
@@ -116,17 +117,26 @@ pub async fn serve_within(
             metrics::counter!("claw_http_refused_connections_total").increment(1);
             continue;
         };
-        let connection = Connection { client, stop: stop.clone(), body_time: limits.body_time };
+        let connection = Connection {
+            client,
+            stop: stop.clone(),
+            body_time: limits.body_time,
+            sockets: sockets.clone(),
+            _place: Some(Arc::new(Place { _open: place, _own: own })),
+        };
         let (router, limits) = (router.clone(), Arc::clone(&limits));
         connections.spawn(async move {
             let _open = Counted::new("claw_http_connections");
             converse(stream, router, connection, &limits).await;
-            drop((place, own));
         });
     }
     drop(listener);
-    let drained =
-        timeout(limits.drain_time, async { while connections.join_next().await.is_some() {} }).await;
+    sockets.close();
+    let drained = timeout(limits.drain_time, async {
+        while connections.join_next().await.is_some() {}
+        sockets.wait().await;
+    })
+    .await;
     if drained.is_err() {
         tracing::warn!(
             connections = connections.len(),
@@ -137,7 +147,17 @@ pub async fn serve_within(
     Ok(())
 }
 
-type Place = tokio::sync::OwnedSemaphorePermit;
+/// A connection's place among those that may be open, in all and of its party.
+pub(crate) struct Place {
+    _open: OwnedSemaphorePermit,
+    _own: Option<Room<IpAddr>>,
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Place")
+    }
+}
 
 /// Returns the next connection; `None` when it is time to stop.
 async fn next(
@@ -145,7 +165,7 @@ async fn next(
     room: &Arc<Semaphore>,
     stop: &CancellationToken,
     connections: &mut JoinSet<()>,
-) -> Option<(TcpStream, SocketAddr, Place)> {
+) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     loop {
         let accepted = async {
             let place = Arc::clone(room).acquire_owned().await.map_err(io::Error::other)?;
@@ -183,7 +203,8 @@ async fn converse(stream: TcpStream, router: Router, connection: Connection, lim
         .header_read_timeout(limits.head_time)
         .max_headers(limits.max_headers)
         .max_buf_size(limits.max_head_bytes)
-        .serve_connection(TokioIo::new(Impatient::new(stream, limits.write_time)), service);
+        .serve_connection(TokioIo::new(Impatient::new(stream, limits.write_time)), service)
+        .with_upgrades();
     tokio::pin!(http);
     let ended = tokio::select! {
         ended = http.as_mut() => ended,

@@ -134,7 +134,18 @@ impl Activity {
         let strangers = Mutex::default();
         let lost = AtomicU64::new(0);
         Self {
-            shared: Arc::new(Shared { gate, store, stream, clock, keep, queue, live, hours, strangers, lost }),
+            shared: Arc::new(Shared {
+                gate,
+                store,
+                stream,
+                clock,
+                keep,
+                queue,
+                live,
+                hours,
+                strangers,
+                lost,
+            }),
         }
     }
 
@@ -149,7 +160,10 @@ impl Activity {
             // Relaxed: the number alone counts.
             let lost = self.shared.lost.fetch_add(1, Ordering::Relaxed) + 1;
             if lost.is_power_of_two() {
-                tracing::warn!(lost, "events are missing from the activity feed: more happen than can be written");
+                tracing::warn!(
+                    lost,
+                    "events are missing from the activity feed: more happen than can be written"
+                );
             }
         }
     }
@@ -199,8 +213,7 @@ impl Activity {
             500..=599 => EventStatus::ServerError,
             _ => EventStatus::Unknown,
         };
-        let mut details =
-            json!({ "status_code": status_code, "duration_ms": u64::try_from(took.as_millis()).unwrap_or(u64::MAX) });
+        let mut details = json!({ "status_code": status_code, "duration_ms": u64::try_from(took.as_millis()).unwrap_or(u64::MAX) });
         if let Some(code) = code {
             details["code"] = code.into();
         }
@@ -234,7 +247,8 @@ impl Activity {
     pub async fn list(&self, actor: &Actor, filter: &ActivityFilter) -> Result<ActivityPage, HomelabError> {
         self.shared.gate.permit(actor, Action::ActivityRead, &Resource::Any)?;
         self.settled().await;
-        Ok(list::list(&self.shared.store, &self.shared.stream, filter, self.shared.keep + QUEUE as u64).await?)
+        Ok(list::list(&self.shared.store, &self.shared.stream, filter, self.shared.keep + QUEUE as u64)
+            .await?)
     }
 
     /// Follows the feed: from after event `after` on, or what happens from now on.

@@ -24,8 +24,12 @@ use claw_core::{
     Actor, ClaimedJob, Clock, JobId, JobOutcome, JobResult, NetworkMode, Role, RunUsage, Scope, Secret,
     SystemClock, Timestamp, WorkerId,
 };
-use claw_docker::Docker;
+use claw_docker::{
+    Docker, Mirror,
+    policy::{Own, Policy},
+};
 use claw_gate::{Gate, GateConfig, NewKey, SetupState};
+use claw_homelab::{Homelab, HomelabParts, marketplace::MarketplaceConfig};
 use claw_jobs::{
     DiskGuard, JobService, Retention, RetentionRules, Settings, SettingsDefaults, SpendingService,
     WorkerState, WorkspaceService,
@@ -40,6 +44,7 @@ use futures_util::StreamExt as _;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tower::ServiceExt as _;
 
 /// How long anything may take before a test fails.
@@ -54,12 +59,17 @@ pub(crate) struct Lab {
     pub(crate) admin: String,
     /// The setup token; empty after set-up.
     pub(crate) setup_token: String,
+    pub(crate) homelab: Homelab,
     folder: TempDir,
     database: Option<SqliteStore>,
+    _mirror: DropGuard,
 }
 
 /// What tests choose.
 pub(crate) struct Options {
+    /// The Engine of the homelab; one that is away if not chosen.
+    pub(crate) docker: Option<Docker>,
+    pub(crate) own: Own,
     pub(crate) engine: Option<Docker>,
     pub(crate) sandbox_image: &'static str,
     pub(crate) listen: &'static str,
@@ -76,6 +86,8 @@ pub(crate) struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            docker: None,
+            own: own(),
             engine: None,
             sandbox_image: "claw-sandbox:latest",
             listen: "127.0.0.1:5179",
@@ -87,6 +99,12 @@ impl Default for Options {
             asked: Arc::default(),
         }
     }
+}
+
+/// What is ours, without the names that tests give to what they make.
+pub(crate) fn own() -> Own {
+    let names = ["claw", "clawmachine*", "wagmios-backend", "wagmios-frontend"].map(str::to_owned).into();
+    Own { names, ..Own::default() }
 }
 
 /// The answers that tests chose.
@@ -186,7 +204,33 @@ impl Lab {
             RetentionRules::default(),
             Arc::clone(&clock),
         );
+        let docker = options.docker.unwrap_or_else(|| {
+            let nowhere = format!("unix://{}/docker.sock", folder.path().display());
+            Docker::connect(Some(&nowhere)).expect("an address")
+        });
+        let stop = CancellationToken::new();
+        let (mirror, follow) = Mirror::start(docker.clone(), stop.clone());
+        tokio::spawn(follow);
+        let homelab = Homelab::new(HomelabParts {
+            docker,
+            mirror,
+            gate: gate.clone(),
+            store: store.clone(),
+            clock: Arc::clone(&clock),
+            policy: Policy::default(),
+            own: options.own,
+            own_images: vec!["claw-sandbox:latest".into()],
+            data_dir: folder.path().to_owned(),
+            activity_keep: 10_000,
+            marketplace: MarketplaceConfig::below(
+                folder.path(),
+                "/usr/local/bin:/usr/bin:/bin".into(),
+                folder.path().to_owned(),
+                Vec::new(),
+            ),
+        });
         let router = claw_server::router(App {
+            homelab: homelab.clone(),
             spending: SpendingService::new(store.clone(), gate.clone()),
             retention,
             probes: Arc::new(Answers { not_ready: options.not_ready, asked: options.asked }),
@@ -209,7 +253,17 @@ impl Lab {
             },
         });
         let setup_token = token.expose().to_owned();
-        Self { router, store, gate, admin: String::new(), setup_token, folder, database: Some(database) }
+        Self {
+            router,
+            store,
+            gate,
+            admin: String::new(),
+            setup_token,
+            homelab,
+            folder,
+            database: Some(database),
+            _mirror: stop.drop_guard(),
+        }
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -318,6 +372,16 @@ impl Lab {
             .await
             .expect("the log takes lines");
     }
+}
+
+/// Waits, within [`PATIENCE`], until something holds.
+pub(crate) async fn until(mut holds: impl AsyncFnMut() -> bool) {
+    let wait = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.expect("it comes to hold in time");
 }
 
 pub(crate) fn now() -> Timestamp {

@@ -7,6 +7,7 @@ mod browsers;
 mod events;
 mod files;
 mod fuzz;
+mod homelab;
 mod jobs;
 mod keys;
 mod lab;
