@@ -30,7 +30,7 @@ use claw_docker::policy::{ContainerWish, MountWishSource};
 pub use error::ComposeError;
 pub(crate) use error::{is_deceptive, quoted};
 pub(crate) use interpolate::is_variable_name;
-pub use render::{Labels, render};
+pub use render::{Labels, Reader, render};
 pub(crate) use yaml::{Node, Value};
 
 use cursor::Cursor;

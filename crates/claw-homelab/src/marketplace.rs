@@ -393,8 +393,8 @@ impl Inner {
         }
     }
 
-    /// Judges a project as it would be on the host, and writes the file for Compose from the verdicts.
-    async fn approve(&self, project: &Project, record: &Record, grants: &Grants) -> Result<String> {
+    /// Judges a project as it would be on the host, and returns what was approved.
+    async fn approve(&self, project: &Project, record: &Record, grants: &Grants) -> Result<Project> {
         let project_name = project_name(&record.install_id);
         let mut placed = project.placed(&project_name, &self.host_folder(record))?;
         let wishes: Vec<ContainerWish> =
@@ -409,11 +409,16 @@ impl Inner {
                 judged.map_err(|refused| MarketplaceError::Refused { service: name.clone(), refused })?;
             service.wish = approved.wish().clone();
         }
+        Ok(placed)
+    }
+
+    /// Writes the file for Compose from what was approved.
+    async fn file_for_compose(&self, approved: &Project, record: &Record) -> Result<String> {
         let labels = Labels::from([
             ("claw.app".to_owned(), record.app_id.clone()),
             ("claw.install".to_owned(), record.install_id.clone()),
         ]);
-        Ok(render(&placed, &labels))
+        Ok(render(approved, &labels, self.config.composer.reader().await?))
     }
 
     /// Waits until the mirror shows what was just done to the containers of an install.

@@ -16,9 +16,19 @@ use super::{Condition, NetworkSpec, Project, VolumeSpec};
 /// Labels that each container gets beside its own.
 pub type Labels = BTreeMap<String, String>;
 
+/// Who reads the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// The plugin of the Docker CLI.
+    Plugin,
+    /// `docker-compose` of the first generation. It does not know `cgroup`: containers get the control-group namespace
+    /// that the Engine gives by itself, a private one where the kernel has the second version of control groups.
+    Standalone,
+}
+
 /// Writes a project. `labels` go on every container.
-pub fn render(project: &Project, labels: &Labels) -> String {
-    let mut out = Writer::default();
+pub fn render(project: &Project, labels: &Labels, reader: Reader) -> String {
+    let mut out = Writer { text: String::new(), reader };
     out.line(0, "services:");
     for (name, service) in &project.services {
         out.line(1, format_args!("{}:", text(name)));
@@ -51,9 +61,9 @@ pub fn render(project: &Project, labels: &Labels) -> String {
     out.text
 }
 
-#[derive(Default)]
 struct Writer {
     text: String,
+    reader: Reader,
 }
 
 impl Writer {
@@ -132,7 +142,8 @@ fn service(out: &mut Writer, wish: &ContainerWish, labels: &Labels) {
     out.value(2, "ipc", some(&wish.ipc));
     out.value(2, "uts", some(&wish.uts));
     out.value(2, "userns_mode", some(&wish.userns));
-    out.value(2, "cgroup", some(&wish.cgroupns));
+    let cgroup = wish.cgroupns.clone().filter(|mode| out.reader == Reader::Plugin || mode != "private");
+    out.value(2, "cgroup", some(&cgroup));
     out.value(2, "cgroup_parent", some(&wish.cgroup_parent));
     out.value(2, "runtime", some(&wish.runtime));
     out.list("volumes_from", &wish.volumes_from);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sha2::{Digest as _, Sha256};
 
 use super::{MarketplaceError, remote::hex};
-use crate::compose::{self, ComposeError, Labels, Project};
+use crate::compose::{self, ComposeError, Labels, Project, Reader};
 
 /// What an install changes about the catalog's file.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -69,7 +69,7 @@ pub(crate) fn text(
         let mut marked = values.clone();
         marked.extend(marks.clone());
         let Ok(written) = project(file, &marked, edits) else { continue };
-        let mut text = compose::render(&written, &Labels::new());
+        let mut text = compose::render(&written, &Labels::new(), Reader::Plugin);
         for (name, mark) in &marks {
             text = text.replace(mark, &format!("${{{name}}}"));
         }

@@ -20,6 +20,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use crate::compose::Reader;
+
 /// How long images may take to come and containers to start.
 const UP_LIMIT: Duration = Duration::from_secs(30 * 60);
 
@@ -148,6 +150,15 @@ impl Composer {
     /// [`ComposerError::Missing`] if there is nothing to run.
     pub async fn name(&self) -> Result<String, ComposerError> {
         Ok(self.program().await?.join(" "))
+    }
+
+    /// Tells how files must be written for what is run.
+    ///
+    /// # Errors
+    ///
+    /// [`ComposerError::Missing`] if there is nothing to run.
+    pub async fn reader(&self) -> Result<Reader, ComposerError> {
+        Ok(if self.program().await?.len() > 1 { Reader::Plugin } else { Reader::Standalone })
     }
 
     async fn program(&self) -> Result<&'static [&'static str], ComposerError> {

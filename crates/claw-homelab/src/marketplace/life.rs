@@ -251,7 +251,8 @@ impl Inner {
         let (folder, folders) = (self.folder(record), project.own_folders());
         on_disk(move || folders.iter().try_for_each(|inner| folder.make_inside(inner))).await?;
         let record = Record { services: names, started: true, ..record.clone() };
-        let file = self.approve(&project, &record, &self.grants(&record)).await?;
+        let approved = self.approve(&project, &record, &self.grants(&record)).await?;
+        let file = self.file_for_compose(&approved, &record).await?;
         let same = self.approved(&record).await?.as_ref() == Some(&file);
         self.keep_approved(&record, &file).await?;
         fault::point("app.approved");

@@ -1,0 +1,4 @@
+//! The homelab over real parts.
+
+mod market;
+mod market_lab;

@@ -1,0 +1,194 @@
+//! A marketplace over the machine's own Engine, with a catalog of its own.
+
+use std::{
+    net::TcpListener,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use claw_core::{Actor, Principal, Scope, SystemClock};
+use claw_docker::{
+    Docker, Mirror,
+    policy::{Own, Policy},
+};
+use claw_gate::{Gate, GateConfig};
+use claw_homelab::{
+    Homelab, HomelabParts,
+    marketplace::{Catalog, Composer, ComposerConfig, Marketplace, MarketplaceConfig},
+};
+use claw_store::{
+    Store,
+    sqlite::{SqliteOptions, SqliteStore},
+};
+use claw_testkit::{DockerScope, TempDir};
+use tokio_util::sync::CancellationToken;
+
+/// How long anything may take before a test fails.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A server of one page, out of what every image of Debian has.
+const SERVER: &str = concat!(
+    "use IO::Socket::INET; $$SIG{TERM} = sub { exit 0 }; ",
+    "$$s = IO::Socket::INET->new(LocalPort => 8080, Listen => 5, ReuseAddr => 1) or die; ",
+    "print STDERR \"listening\\n\"; ",
+    "while ($$c = $$s->accept) { while (<$$c>) { last if /^\\r?$$/ } ",
+    "open F, \"/page/index.html\"; $$b = join(\"\", <F>) . $$ENV{GREETING}; close F; ",
+    "print $$c \"HTTP/1.0 200 OK\\r\\nContent-Length: \" . length($$b) . \"\\r\\n\\r\\n$$b\"; close $$c }",
+);
+
+/// A house with a marketplace. What its tests install is gone when it is dropped.
+pub(crate) struct Lab {
+    pub(crate) marketplace: Marketplace,
+    pub(crate) homelab: Homelab,
+    pub(crate) gate: Gate,
+    pub(crate) store: Store,
+    pub(crate) scope: DockerScope,
+    pub(crate) folder: TempDir,
+    pub(crate) catalog: PathBuf,
+    stop: CancellationToken,
+}
+
+impl Lab {
+    /// A house whose catalog has the app `page` in the version 1.
+    pub(crate) async fn new() -> Self {
+        Self::with(TempDir::shared(), DockerScope::new(), None).await
+    }
+
+    /// The house over a folder that another one had, as after a restart; or with another place for what is installed.
+    pub(crate) async fn with(folder: TempDir, scope: DockerScope, apps: Option<&Path>) -> Self {
+        let catalog = folder.folder("catalog");
+        if !catalog.join("page").exists() {
+            write_page(&catalog, "1", free_port());
+        }
+        let store = SqliteStore::open(&folder.join("claw.db"), SqliteOptions::default()).expect("a store");
+        let store = store.store();
+        let clock = Arc::new(SystemClock);
+        let config = GateConfig { api_token: None, data_dir: folder.path().to_owned() };
+        let gate = Gate::new(config, store.clone(), clock.clone()).expect("a gate");
+        gate.start(None).await.expect("a start");
+        let docker = Docker::connect(None).expect("an address");
+        let stop = CancellationToken::new();
+        let (mirror, follow) = Mirror::start(docker.clone(), stop.clone());
+        tokio::spawn(follow);
+        let apps = apps.map_or_else(|| folder.folder("data/containers"), Path::to_owned);
+        let own = Own {
+            names: vec!["clawmachine*".into(), "wagmios-backend".into()],
+            folders: vec![folder.join("data").display().to_string()],
+            apps_folder: Some(apps.display().to_string()),
+            ..Own::default()
+        };
+        let homelab = Homelab::new(HomelabParts {
+            docker,
+            mirror,
+            gate: gate.clone(),
+            store: store.clone(),
+            clock,
+            policy: Policy::default(),
+            own,
+            own_images: Vec::new(),
+            data_dir: folder.path().to_owned(),
+            activity_keep: 1000,
+            marketplace: MarketplaceConfig {
+                catalog: Catalog::from_folder(&catalog).expect("a catalog"),
+                composer: composer(&folder),
+                host_apps_folder: apps.clone(),
+                apps_folder: apps,
+                state_folder: folder.join("data/marketplace"),
+            },
+        });
+        Self { marketplace: homelab.marketplace.clone(), homelab, gate, store, scope, folder, catalog, stop }
+    }
+
+    /// A name for an install that no other test has; everything of it is removed at the end.
+    pub(crate) fn install(&mut self, what: &str) -> String {
+        let id = format!("test-{}-{what}", self.scope.id());
+        self.scope.also_remove_label(format!("com.docker.compose.project=claw-app-{id}"));
+        id
+    }
+
+    /// The folder of an install of the app `page`.
+    pub(crate) fn app_folder(&self, install: &str) -> PathBuf {
+        self.folder.join("data/containers/page").join(install)
+    }
+
+    /// Ends the house as a stop of the server does, and returns what another one needs to go on.
+    pub(crate) async fn end(self) -> (TempDir, DockerScope) {
+        self.homelab.settle().await;
+        self.stop.cancel();
+        (self.folder, self.scope)
+    }
+}
+
+/// What runs Compose in tests: as in the server, with a cleared environment.
+pub(crate) fn composer(folder: &TempDir) -> Composer {
+    Composer::new(ComposerConfig {
+        path: "/usr/local/bin:/usr/bin:/bin".into(),
+        home: folder.path().to_owned(),
+        environment: Vec::new(),
+        folder: folder.join("data/marketplace/empty"),
+    })
+}
+
+/// Whoever may do what these scopes name.
+pub(crate) fn actor(scopes: &[Scope]) -> Actor {
+    Actor::new(Principal::User("ann".into()), "ann", scopes.iter().copied())
+}
+
+/// Whoever may do everything in the marketplace.
+pub(crate) fn ann() -> Actor {
+    actor(&[Scope::MarketplaceRead, Scope::MarketplaceWrite])
+}
+
+/// A port that nobody has right now.
+pub(crate) fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address").port()
+}
+
+/// Writes the app `page` into a catalog.
+pub(crate) fn write_page(catalog: &Path, version: &str, port: u16) {
+    let folder = catalog.join("page");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let app = format!(
+        "id = \"page\"\nname = \"Page\"\ncategory = \"Tests\"\ndescription = \"A page.\"\nport = {port}\nversion = \
+         \"{version}\"\n\n[[variables]]\nname = \"GREETING\"\ndescription = \"What it says\"\nrequired = true\n\n\
+         [[variables]]\nname = \"PAGE_PASSWORD\"\ngenerate = \"password\"\n"
+    );
+    let compose = format!(
+        "services:\n  page:\n    image: debian:bookworm-slim\n    command:\n      - perl\n      - -e\n      - \
+         '{SERVER}'\n    environment:\n      GREETING: ${{GREETING}}\n      PASSWORD: ${{PAGE_PASSWORD}}\n      \
+         VERSION: \"{version}\"\n    ports: [\"127.0.0.1:{port}:8080\"]\n    volumes:\n      - ./page:/page\n      - \
+         data:/data\n    stop_grace_period: 2s\n  helper:\n    image: debian:bookworm-slim\n    command: [sleep, \
+         \"600\"]\n    init: true\n    depends_on: [page]\n    stop_grace_period: 1s\nvolumes:\n  data:\n"
+    );
+    std::fs::write(folder.join("app.toml"), app).expect("a file");
+    std::fs::write(folder.join("compose.yaml"), compose).expect("a file");
+}
+
+/// What the page says, asked until it answers.
+pub(crate) async fn fetch(port: u16) -> String {
+    let asking = async {
+        loop {
+            if let Ok(page) = ask(port).await {
+                return page;
+            }
+            // The page comes a moment after its container.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, asking).await.expect("the page answers")
+}
+
+/// Asks once.
+pub(crate) async fn ask(port: u16) -> std::io::Result<String> {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await?;
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    match answer.split_once("\r\n\r\n") {
+        Some((_, page)) => Ok(page.to_owned()),
+        None => Err(std::io::Error::other("no page")),
+    }
+}
