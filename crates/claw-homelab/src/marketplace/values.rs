@@ -12,7 +12,7 @@ use crate::compose::is_variable_name;
 const ALPHABET: &[u8; 53] = b"abcdefghijkmnpqrstuvwxyzACDEFGHJKLMNPQRTUVWXYZ2346789";
 
 /// Length of a made-up password: 28 of 53 different characters are 160 bits.
-const PASSWORD_CHARS: usize = 28;
+const PASSWORD_CHARS: usize = 32;
 
 /// Writes values, one a line.
 pub(crate) fn write(values: &BTreeMap<String, String>) -> String {
