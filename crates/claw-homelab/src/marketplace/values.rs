@@ -11,7 +11,7 @@ use crate::compose::is_variable_name;
 /// that look alike.
 const ALPHABET: &[u8; 53] = b"abcdefghijkmnpqrstuvwxyzACDEFGHJKLMNPQRTUVWXYZ2346789";
 
-/// Length of a made-up password: 28 of 53 different characters are 160 bits.
+/// Length of a made-up password: 32 of 53 different characters are 183 bits, and some programs want exactly so many.
 const PASSWORD_CHARS: usize = 32;
 
 /// Writes values, one a line.
