@@ -65,7 +65,7 @@ impl Approved {
                 sysctls: (!wish.sysctls.is_empty()).then(|| wish.sysctls.into_iter().collect()),
                 ulimits: some(wish.ulimits.into_iter().map(ulimit).collect()),
                 pid_mode: wish.pid,
-                ipc_mode: wish.ipc,
+                ipc_mode: Some(wish.ipc.unwrap_or_else(|| "private".to_owned())),
                 uts_mode: wish.uts,
                 userns_mode: wish.userns,
                 cgroupns_mode: Some(match wish.cgroupns.as_deref() {

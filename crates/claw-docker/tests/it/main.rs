@@ -7,6 +7,7 @@ mod logs;
 mod mirror;
 mod mirror_faults;
 mod operations;
+mod policy;
 mod pulling;
 mod real;
 mod tls;

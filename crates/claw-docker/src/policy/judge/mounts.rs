@@ -23,6 +23,7 @@ pub(super) fn judge(case: &mut Case<'_>, result: &mut ContainerWish) {
     }
     let mut mounts = std::mem::take(&mut result.mounts);
     let mut targets: Vec<String> = Vec::with_capacity(mounts.len());
+    let mut binds = Vec::new();
     for (index, mount) in mounts.iter_mut().enumerate() {
         if let Some(target) = judge_target(case, index, &mount.target, &targets) {
             targets.push(target.clone());
@@ -41,6 +42,7 @@ pub(super) fn judge(case: &mut Case<'_>, result: &mut ContainerWish) {
             MountWishSource::Bind(source) => {
                 if let Some(real) = judge_bind(case, &field, source, mount.read_only) {
                     *source = real;
+                    binds.push(index);
                 }
             }
             MountWishSource::Volume { name, driver, options } => {
@@ -51,7 +53,7 @@ pub(super) fn judge(case: &mut Case<'_>, result: &mut ContainerWish) {
         }
     }
     result.mounts = mounts;
-    for index in 0..result.mounts.len() {
+    for index in binds {
         judge_nesting(case, result, index);
     }
 }

@@ -4,25 +4,25 @@ use super::{Case, host, quoted};
 use crate::policy::{ContainerWish, rules::Namespace};
 
 pub(super) fn judge(case: &mut Case<'_>, result: &mut ContainerWish) {
-    judge_one(case, "pid", Namespace::Pid, &mut result.pid, &["", "private"], None);
+    judge_one(case, "pid", Namespace::Pid, &mut result.pid, &["", "private"]);
     // `none` is private as well, and without /dev/shm.
     let without_shm = result.ipc.as_deref() == Some("none");
     if !without_shm {
-        judge_one(case, "ipc", Namespace::Ipc, &mut result.ipc, &["", "private"], Some("private"));
+        judge_one(case, "ipc", Namespace::Ipc, &mut result.ipc, &["", "private"]);
     }
-    judge_one(case, "uts", Namespace::Uts, &mut result.uts, &["", "private"], None);
-    judge_one(case, "userns", Namespace::User, &mut result.userns, &[""], None);
-    judge_one(case, "cgroupns", Namespace::Cgroup, &mut result.cgroupns, &["", "private"], Some("private"));
+    judge_one(case, "uts", Namespace::Uts, &mut result.uts, &["", "private"]);
+    judge_one(case, "userns", Namespace::User, &mut result.userns, &[""]);
+    judge_one(case, "cgroupns", Namespace::Cgroup, &mut result.cgroupns, &["", "private"]);
 }
 
-/// Judges one namespace. `private` are the words for one of its own, `filled` is what is written for them.
+/// Judges one namespace. `private` are the words for one of its own,
+/// which is what a container gets that asks for nothing.
 fn judge_one(
     case: &mut Case<'_>,
     field: &str,
     namespace: Namespace,
     asked: &mut Option<String>,
     private: &[&str],
-    filled: Option<&str>,
 ) {
     match asked.as_deref() {
         None => {}
@@ -40,7 +40,7 @@ fn judge_one(
             return case.refuse("namespaces.form", field, message);
         }
     }
-    *asked = filled.map(str::to_owned);
+    *asked = None;
 }
 
 /// The forms in which Docker, compose and Podman name somebody else's namespace.

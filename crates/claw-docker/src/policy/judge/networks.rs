@@ -90,8 +90,12 @@ fn is_word(name: &str) -> bool {
 
 fn judge_driver(case: &mut Case<'_>, driver: &str, field: String) {
     if matches!(driver, "host" | "null") {
-        // Under whatever name it was found: this is the host's own.
-        host::refuse_shared(case, Namespace::Network, field);
+        // The host's own is joined as `host`, and not under another name.
+        case.refuse(
+            "namespaces.host",
+            field,
+            format!("this network is one of the driver {}", quoted(driver)),
+        );
     } else if !case.rules.networks.drivers.iter().any(|named| named == driver) {
         let mut drivers: Vec<_> = case.rules.networks.drivers.iter().map(|named| toml_text(named)).collect();
         drivers.push(toml_text(driver));
