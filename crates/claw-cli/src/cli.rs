@@ -110,6 +110,10 @@ commands! {
     Costs(costs);
     /// Show who did what and what was refused, and check that the record is whole
     Audit(audit);
+    /// What may be created on Docker, and why something may not
+    Policy(policy);
+    /// Take over what another server has
+    Import(import);
     /// Remove what is old
     Gc(gc);
     /// Ask whether the server answers, for health checks

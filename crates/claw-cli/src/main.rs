@@ -11,6 +11,7 @@ mod credentials;
 mod doctor;
 mod error;
 mod ids;
+mod import;
 mod output;
 mod prompt;
 mod render;

@@ -1,6 +1,7 @@
 //! `claw serve`: builds every part, wires them, and ends them in order.
 
-mod parts;
+pub(crate) mod homelab;
+pub(crate) mod parts;
 mod prices;
 mod probes;
 mod signals;
@@ -111,6 +112,6 @@ fn setup_command(address: std::net::SocketAddr) -> String {
 }
 
 /// Turns an error of a part into one that says what the server was doing.
-fn failed<E: Coded>(doing: &'static str) -> impl FnOnce(E) -> CliError {
+pub(crate) fn failed<E: Coded>(doing: &'static str) -> impl FnOnce(E) -> CliError {
     move |error| CliError::new(error.code(), format!("{doing} failed: {error}"))
 }

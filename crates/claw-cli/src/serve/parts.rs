@@ -26,7 +26,7 @@ use claw_server::{App, HttpConfig};
 use claw_store::sqlite::{SqliteOptions, SqliteStore};
 use claw_workspace::Workspaces;
 
-use super::{failed, prices, probes::ServerProbes, telemetry::Scrape};
+use super::{failed, homelab::HomelabPart, prices, probes::ServerProbes, telemetry::Scrape};
 use crate::{
     error::CliError,
     settings::{Environment, ExecutionBackend, MetricsAccess, ModelSettings, Settings},
@@ -50,6 +50,7 @@ pub(super) struct Parts {
     disk: DiskGuard,
     database: SqliteStore,
     docker: Docker,
+    homelab: HomelabPart,
     docker_sandbox: Option<DockerSandbox>,
     jobs: JobService,
     workspaces: WorkspaceService,
@@ -58,15 +59,13 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// Opens the data folder and builds every part. Nothing runs yet.
+    /// Opens the data folder and builds every part. Nothing runs yet but the mirror of the Docker Engine.
     pub(super) async fn build(
         settings: &Settings,
         environment: &Environment,
     ) -> Result<(Self, Worker), CliError> {
-        let data_dir = prepare_data_dir(&settings.server.data_dir)?;
+        let (data_dir, database) = open_store(settings)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let database = SqliteStore::open(&data_dir.join("claw.db"), SqliteOptions::default())
-            .map_err(failed("opening the store"))?;
         let store = database.store();
         // Only after the store: its lock makes sure that no other server uses this folder.
         let instance = instance(&data_dir)?;
@@ -75,8 +74,8 @@ impl Parts {
             .map_err(failed("preparing access control"))?;
         gate.audit().record_reads(settings.audit.reads);
         let files = Workspaces::open(&data_dir).await.map_err(failed("opening the workspaces"))?;
-        let engine = &settings.server.docker_host;
-        let docker = Docker::connect(engine.as_deref())
+        let (engine, certificates) = (&settings.server.docker_host, &settings.server.docker_cert_path);
+        let docker = Docker::connect_with(engine.as_deref(), certificates.as_deref())
             .map_err(failed("preparing the way to Docker"))?;
         let mut gateway = GatewayConfig::new(credential(&settings.model));
         gateway.upstream = settings.model.base_url.0.parse().map_err(|error| {
@@ -136,6 +135,7 @@ impl Parts {
             retention_rules(settings),
             Arc::clone(&clock),
         );
+        let homelab = HomelabPart::build(settings, environment, &docker, &gate, &store, &clock)?;
         let gauges = JobsGauges::new(store.clone(), disk.clone(), Arc::clone(&clock));
         let worker = Worker::new(WorkerParts {
             store,
@@ -158,6 +158,7 @@ impl Parts {
             disk,
             database,
             docker,
+            homelab,
             docker_sandbox,
             jobs,
             workspaces,
@@ -192,6 +193,7 @@ impl Parts {
             settings: self.settings.clone(),
             spending: SpendingService::new(store, self.gate.clone()),
             retention: self.retention.clone(),
+            homelab: self.homelab.homelab.clone(),
             probes: Arc::new(probes),
             engine: Some(self.docker.clone()),
             worker: self.worker_state.clone(),
@@ -220,12 +222,21 @@ impl Parts {
             sandbox.settle().await;
         }
         self.gateway.settled().await;
+        self.homelab.close().await;
         // The last thing that is written: how the deeds of the last requests went.
         self.gate.audit().flush().await;
         let Self { database, gate, gateway, retention, gauges, jobs, workspaces, settings, .. } = self;
         drop((gate, gateway, retention, gauges, jobs, workspaces, settings));
         database.close().await;
     }
+}
+
+/// Opens the store in the data folder, which is made if it is not there. Only one process at a time can.
+pub(crate) fn open_store(settings: &Settings) -> Result<(PathBuf, SqliteStore), CliError> {
+    let data_dir = prepare_data_dir(&settings.server.data_dir)?;
+    let database = SqliteStore::open(&data_dir.join("claw.db"), SqliteOptions::default())
+        .map_err(failed("opening the store"))?;
+    Ok((data_dir, database))
 }
 
 /// Makes the data folder, which only its owner may enter. In one that is there already others may not write: whoever

@@ -243,8 +243,8 @@ sections! {
         events_days: KeptDays, "retention.events_days", ["CLAW_RETENTION_EVENTS_DAYS"], default "30";
         /// Days that audit entries are kept.
         audit_days: KeptDays, "retention.audit_days", ["CLAW_RETENTION_AUDIT_DAYS"], default "365";
-        /// Days that the activity feed goes back.
-        activity_days: KeptDays, "retention.activity_days", ["CLAW_RETENTION_ACTIVITY_DAYS"], default "30";
+        /// How many events of the activity feed are kept, the newest ones.
+        activity_count: KeptCount, "retention.activity_count", ["CLAW_RETENTION_ACTIVITY_COUNT"], default "10000";
         /// Days that the entries of a workspace's timeline are kept. Its files and their history are never touched.
         timeline_days: KeptDays, "retention.timeline_days", ["CLAW_RETENTION_TIMELINE_DAYS"], default "365";
         /// Size of the database beyond which the oldest ended jobs go, whatever their age.
