@@ -9,7 +9,9 @@ use std::{
     time::Duration,
 };
 
-use claw_docker::policy::{ContainerWish, HealthWish, MountWish, MountWishSource, PortWish, RestartWish};
+use claw_docker::policy::{
+    ContainerWish, DeviceWish, HealthWish, MountWish, MountWishSource, PortWish, RestartWish,
+};
 
 use super::{Condition, NetworkSpec, Project, VolumeSpec};
 
@@ -124,10 +126,15 @@ fn service(out: &mut Writer, wish: &ContainerWish, labels: &Labels) {
     out.flag("privileged", wish.privileged);
     out.list("cap_add", &wish.cap_add);
     out.list("cap_drop", &wish.cap_drop);
-    let device = |device: &claw_docker::policy::DeviceWish| {
-        let container = device.container.as_deref().unwrap_or(&device.host);
-        let permissions = device.permissions.as_deref().unwrap_or("rwm");
-        format!("{}:{container}:{permissions}", device.host)
+    let device = |device: &DeviceWish| {
+        let DeviceWish { host, container, permissions } = device;
+        match (container, permissions) {
+            (None, None) => host.clone(),
+            (Some(container), None) => format!("{host}:{container}"),
+            (container, Some(permissions)) => {
+                format!("{host}:{}:{permissions}", container.as_deref().unwrap_or(host))
+            }
+        }
     };
     out.list("devices", &wish.devices.iter().map(device).collect::<Vec<_>>());
     out.list("security_opt", &wish.security_opt);

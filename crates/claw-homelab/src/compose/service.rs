@@ -50,7 +50,7 @@ pub(crate) fn service(at: &Cursor<'_>, known: &BTreeSet<&str>) -> Result<Service
         extra_hosts: fields.read("extra_hosts", extra_hosts)?.unwrap_or_default(),
         dns: fields.read("dns", Cursor::one_or_texts)?.unwrap_or_default(),
         labels: fields.read("labels", map)?.unwrap_or_default(),
-        healthcheck: fields.read("healthcheck", healthcheck)?,
+        healthcheck: fields.read("healthcheck", healthcheck)?.filter(|check| *check != HealthWish::default()),
         read_only: fields.boolean("read_only")?,
         init: fields.read("init", Cursor::boolean)?,
         shm_bytes: fields.read("shm_size", values::bytes)?,
@@ -62,7 +62,7 @@ pub(crate) fn service(at: &Cursor<'_>, known: &BTreeSet<&str>) -> Result<Service
         oom_score_adj: fields.read("oom_score_adj", Cursor::number)?,
         tty: fields.boolean("tty")?,
         stdin: fields.boolean("stdin_open")?,
-        log: fields.read("logging", logging)?,
+        log: fields.read("logging", logging)?.filter(|log| *log != LogWish::default()),
     };
     if let Some(tmpfs) = fields.read("tmpfs", mounts::tmpfs)? {
         wish.mounts.extend(tmpfs);
@@ -173,8 +173,8 @@ fn devices(at: &Cursor<'_>) -> Result<Vec<DeviceWish>, ComposeError> {
         let parts: Vec<&str> = text.split(':').collect();
         let (host, container, permissions) = match parts[..] {
             [host] => (host, None, None),
+            // What does not begin with a slash is permissions to some readers and a path to others.
             [host, container] if container.starts_with('/') => (host, Some(container), None),
-            [host, permissions] => (host, None, Some(permissions)),
             [host, container, permissions] => (host, Some(container), Some(permissions)),
             _ => return Err(item.error("expected /dev/name, or /dev/name:/dev/other:rw")),
         };

@@ -1,4 +1,6 @@
 //! The homelab over real parts.
 
+mod catalog;
+mod hostile;
 mod market;
 mod market_lab;
