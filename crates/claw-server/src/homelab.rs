@@ -6,6 +6,7 @@ mod containers;
 mod health;
 mod images;
 mod keys;
+mod logos;
 mod marketplace;
 mod settings;
 mod system;
@@ -28,6 +29,7 @@ pub(crate) fn routes() -> OpenApiRouter<Server> {
         .merge(images::routes())
         .merge(templates::routes())
         .merge(marketplace::routes())
+        .merge(logos::routes())
         .merge(activity::routes())
         .merge(viewer::routes())
 }

@@ -120,11 +120,17 @@ async fn get_app(
         (status = 200, description = "The mark.", content_type = "image/svg+xml"),
         (status = 404, description = "`APP_NOT_FOUND`: there is no such app, or it has none."),
     ),
+    extensions(("x-scope" = json!("any"))),
 )]
 async fn get_logo(_caller: Caller, State(homelab): State<Homelab>, Name(id): Name) -> ApiResult<Response> {
     let Some(logo) = homelab.marketplace.logo(&id) else {
         return Err(ApiError::new(ErrorCode::AppNotFound, "there is no mark of such an app"));
     };
+    Ok(mark(&logo))
+}
+
+/// Answers with an app's mark, so that no browser runs anything in it.
+pub(super) fn mark(logo: &[u8]) -> Response {
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("image/svg+xml")),
         (
@@ -134,7 +140,7 @@ async fn get_logo(_caller: Caller, State(homelab): State<Homelab>, Name(id): Nam
         (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
         (header::CACHE_CONTROL, HeaderValue::from_static("private, max-age=3600")),
     ];
-    Ok((headers, logo.to_vec()).into_response())
+    (headers, logo.to_vec()).into_response()
 }
 
 /// An app to install.

@@ -3,7 +3,7 @@
 mod activity;
 mod containers;
 mod contract;
-mod engine;
+pub(crate) mod engine;
 mod images;
 mod registry;
 mod socket;

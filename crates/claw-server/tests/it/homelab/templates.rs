@@ -1,1 +1,78 @@
-//! To come.
+//! Templates.
+
+use claw_core::Scope;
+use serde_json::{Value, json};
+
+use super::engine::{IMAGE, Named, lab};
+use crate::lab::Lab;
+
+#[tokio::test]
+async fn b12_a_template_is_saved_read_in_the_envelope_replaced_and_deleted() {
+    let lab = Lab::new().await;
+    let template = json!({ "name": "web app", "compose": "services: {}\n", "more": [1] });
+
+    let saved = lab.post("/api/containers/templates", template.clone()).send().await.data();
+
+    assert_eq!(saved, json!({ "status": "saved", "name": "web app", "replaced": false }));
+    assert_eq!(lab.get("/api/containers/templates/web%20app").send().await.data(), template);
+    assert_eq!(lab.get("/api/containers/templates").send().await.data(), json!([template]));
+    let replaced = lab.post("/api/containers/templates", template.clone()).send().await.data();
+    assert_eq!(replaced["replaced"], true);
+    let kept = lab.post("/api/containers/templates?overwrite=false", template).send().await;
+    kept.assert_enveloped(409, "CONFLICT");
+    assert_eq!(
+        lab.delete("/api/containers/templates/web%20app").send().await.data(),
+        json!({ "status": "deleted" })
+    );
+    lab.delete("/api/containers/templates/web%20app").send().await.assert_enveloped(404, "NOT_FOUND");
+    lab.get("/api/containers/templates/web%20app").send().await.assert_enveloped(404, "NOT_FOUND");
+    assert_eq!(lab.get("/api/containers/templates").send().await.data(), json!([]));
+}
+
+#[tokio::test]
+async fn a3_t6_a_template_has_one_meaning_and_a_name_that_leads_nowhere() {
+    let lab = Lab::new().await;
+    let save = |body: &str| lab.post("/api/containers/templates", Value::Null).body(body.to_owned());
+
+    for name in ["../../etc/passwd", "a/b", "a\\\\b", "..", "a\\nb"] {
+        let body = format!("{{\"name\":\"{name}\",\"compose\":\"x\"}}");
+        save(&body).send().await.assert_enveloped(400, "INVALID_TEMPLATE_NAME");
+    }
+    for body in ["", "[]", "null", r#"{"name":"a","name":"b"}"#, r#"{"name":"a","Name":"b"}"#, "{\"name\":"] {
+        save(body).send().await.assert_enveloped(400, "INVALID_REQUEST");
+    }
+    let large = json!({ "name": "large", "compose": "x".repeat(300 << 10) });
+    lab.post("/api/containers/templates", large).send().await.assert_enveloped(400, "INVALID_REQUEST");
+    lab.get("/api/containers/templates/..%2F..%2Fetc%2Fpasswd")
+        .send()
+        .await
+        .assert_enveloped(404, "NOT_FOUND");
+    assert_eq!(lab.get("/api/containers/templates").send().await.data(), json!([]));
+}
+
+#[tokio::test]
+async fn a3_a_template_is_deployed_through_the_same_policy_and_needs_the_scope_of_containers() {
+    let lab = lab().await;
+    let (name, other) = (Named::new("template"), Named::new("template"));
+    let save = async |template: Value| lab.post("/api/containers/templates", template).send().await.data();
+    save(json!({ "name": name.0, "image": IMAGE, "command": ["sleep", "600"], "env": { "A": "b" } })).await;
+    let deploy = |name: &str| format!("/api/containers/templates/{name}/deploy");
+
+    let made = lab.post(&deploy(&name.0), json!({})).send().await.data();
+
+    assert_eq!((&made["name"], &made["state"]), (&json!(name.0), &json!("running")));
+    lab.post(&deploy(&name.0), json!({})).send().await.assert_enveloped(409, "NAME_TAKEN");
+    let second = lab.post(&deploy(&name.0), json!({ "name": other.0 })).send().await.data();
+    assert_eq!(second["name"], other.0);
+    let key = lab.key(&[Scope::TemplatesRead, Scope::TemplatesWrite]).await;
+    lab.post(&deploy(&name.0), json!({})).key(&key).send().await.assert_enveloped(403, "SCOPE_REQUIRED");
+
+    save(json!({ "name": "escape", "image": IMAGE, "privileged": true })).await;
+    lab.post(&deploy("escape"), json!({})).send().await.assert_enveloped(403, "POLICY_REFUSED");
+    save(json!({ "name": "mount", "image": IMAGE, "volumes": [{ "host": "/", "container": "/x" }] })).await;
+    lab.post(&deploy("mount"), json!({})).send().await.assert_enveloped(403, "BLOCKED_VOLUME");
+    save(json!({ "name": "odd", "image": IMAGE, "HostConfig": { "Privileged": true } })).await;
+    lab.post(&deploy("odd"), json!({})).send().await.assert_enveloped(400, "INVALID_REQUEST");
+    save(json!({ "name": "none" })).await;
+    lab.post(&deploy("none"), json!({})).send().await.assert_enveloped(400, "INVALID_REQUEST");
+}
