@@ -4,16 +4,20 @@ use std::{collections::HashMap, time::Duration};
 
 use bollard::{
     errors::Error as ClientError,
-    models::ContainerStateStatusEnum,
     query_parameters::{
-        CreateContainerOptions, InspectContainerOptions, KillContainerOptions, ListContainersOptions,
-        RemoveContainerOptions, RenameContainerOptions, StartContainerOptions, StatsOptions,
+        CreateContainerOptions, KillContainerOptions, RemoveContainerOptions, RenameContainerOptions,
         WaitContainerOptions,
     },
 };
 use futures_util::{StreamExt, TryStreamExt};
 
-use crate::{Docker, DockerError, SandboxContainer, connection::LIMIT, name, request::Ask};
+use crate::{
+    Docker, DockerError, SandboxContainer,
+    connection::LIMIT,
+    name,
+    request::{Ask, filters},
+    wire,
+};
 
 /// Longest wait for a removal that somebody else has begun.
 const REMOVAL_LIMIT: Duration = Duration::from_secs(20);
@@ -88,10 +92,7 @@ impl Docker {
     /// Returns [`DockerError::Refused`] with the runtime's words when its program cannot be started.
     pub async fn start(&self, container: &str) -> Result<(), DockerError> {
         let container = name::check_name("container", container)?;
-        self.call(
-            |client| async move { client.start_container(container, None::<StartContainerOptions>).await },
-        )
-        .await
+        self.tell(Ask::post(format!("/containers/{container}/start")), LIMIT).await
     }
 
     /// Ends a container: its stop signal, and after `grace` (whole seconds, at most [`MAX_GRACE`]) the end. One that
@@ -173,25 +174,15 @@ impl Docker {
     ///
     /// Returns [`DockerError::NotFound`] when it is gone.
     pub async fn state(&self, container: &str) -> Result<ContainerState, DockerError> {
-        let container = name::check_name("container", container)?;
-        let found = self
-            .call(|client| async move {
-                client.inspect_container(container, None::<InspectContainerOptions>).await
-            })
-            .await?;
-        let state = found.state.unwrap_or_default();
-        use ContainerStateStatusEnum as Word;
-        let status = match state.status.unwrap_or(Word::EMPTY) {
-            Word::EMPTY | Word::CREATED => Status::Created,
-            Word::RUNNING | Word::PAUSED | Word::RESTARTING | Word::STOPPING => Status::Running,
-            Word::REMOVING => Status::Removing,
-            Word::EXITED | Word::DEAD => Status::Exited,
+        let state = self.look(container).await?.state;
+        let status = match state.status.as_str() {
+            "running" | "paused" | "restarting" | "stopping" => Status::Running,
+            "removing" => Status::Removing,
+            // Podman says `stopped`.
+            "exited" | "dead" | "stopped" => Status::Exited,
+            _ => Status::Created,
         };
-        Ok(ContainerState {
-            status,
-            exit_code: state.exit_code.unwrap_or(0),
-            out_of_memory: state.oom_killed.unwrap_or(false),
-        })
+        Ok(ContainerState { status, exit_code: state.exit_code, out_of_memory: state.out_of_memory })
     }
 
     /// Gives a container another name.
@@ -203,33 +194,6 @@ impl Docker {
         let container = name::check_name("container", container)?;
         let options = RenameContainerOptions { name: name::check_name("container", new_name)?.to_owned() };
         self.call(|client| async move { client.rename_container(container, options).await }).await
-    }
-
-    /// Returns the bytes of memory that a running container uses now, without what the kernel could take back at once.
-    ///
-    /// # Errors
-    ///
-    /// Returns [`DockerError::NotFound`] when it is gone, and [`DockerError::Unreadable`] when the Engine does not know.
-    pub async fn memory_used(&self, container: &str) -> Result<u64, DockerError> {
-        let container = name::check_name("container", container)?;
-        // Asked once, not followed: the Engine would measure for two seconds to tell the load of the processors.
-        let options = StatsOptions { stream: false, one_shot: true };
-        let stats = self
-            .call(|client| async move { client.stats(container, Some(options)).boxed().try_next().await })
-            .await?;
-        let memory = stats.and_then(|stats| stats.memory_stats);
-        let used = memory.as_ref().and_then(|memory| memory.usage);
-        let Some(used) = used else {
-            return Err(DockerError::Unreadable {
-                message: "it tells no memory of the container".to_owned(),
-            });
-        };
-        // Named by the kernel's control groups, the newer and the older ones.
-        let idle_files = memory.and_then(|memory| memory.stats).map_or(0, |stats| {
-            let of = |name: &str| stats.get(name).copied();
-            of("inactive_file").or_else(|| of("total_inactive_file")).unwrap_or(0)
-        });
-        Ok(used.saturating_sub(idle_files))
     }
 
     /// Ends and removes a container with its anonymous volumes, and returns when it is gone. One that does not exist
@@ -260,20 +224,15 @@ impl Docker {
         key: &str,
         value: &str,
     ) -> Result<Vec<FoundContainer>, DockerError> {
-        let filters = HashMap::from([("label".to_owned(), vec![format!("{key}={value}")])]);
-        let options = ListContainersOptions { all: true, filters: Some(filters), ..Default::default() };
-        let found = self.call(|client| async move { client.list_containers(Some(options)).await }).await?;
+        let filters = filters("label", &[format!("{key}={value}")]);
+        let ask = Ask::get("/containers/json").with("all", "1").with("filters", filters);
+        let found: Vec<wire::Summary> = self.ask(ask).await?;
         Ok(found
             .into_iter()
             .map(|container| FoundContainer {
-                id: container.id.unwrap_or_default(),
-                name: container
-                    .names
-                    .unwrap_or_default()
-                    .first()
-                    .map(|name| name.trim_start_matches('/').to_owned())
-                    .unwrap_or_default(),
-                labels: container.labels.unwrap_or_default(),
+                id: container.id,
+                name: container.names.first().map_or("", |name| name.trim_start_matches('/')).to_owned(),
+                labels: container.labels.into_iter().collect(),
             })
             .collect())
     }

@@ -133,8 +133,8 @@ impl ContainerDetails {
         Self {
             entry,
             image_id: image,
-            entrypoint: config.entrypoint,
-            command: config.cmd,
+            entrypoint: config.entrypoint.0,
+            command: config.cmd.0,
             environment: config.env.into_iter().map(Variable::from_pair).collect(),
             working_dir: config.working_dir,
             user: config.user,

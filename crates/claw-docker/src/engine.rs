@@ -53,9 +53,7 @@ impl Docker {
     ///
     /// Returns [`DockerError::Unavailable`] when it does not answer.
     pub async fn engine_version(&self) -> Result<EngineVersion, DockerError> {
-        let version = self.ask::<wire::Version>(Ask::get("/version"));
-        let info = self.ask::<wire::Info>(Ask::get("/info"));
-        let (version, info) = tokio::try_join!(version, info)?;
+        let (version, info) = self.version_and_info().await?;
         Ok(EngineVersion {
             version: version.version,
             api_version: version.api_version,
@@ -73,18 +71,23 @@ impl Docker {
     ///
     /// Returns [`DockerError::Unavailable`] when it does not answer.
     pub async fn info(&self) -> Result<EngineInfo, DockerError> {
-        let info = self.call(|client| async move { client.info().await });
-        let version = self.call(|client| async move { client.version().await });
-        let (info, version) = tokio::try_join!(info, version)?;
-        let count = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok()).unwrap_or(0);
+        let (version, info) = self.version_and_info().await?;
         Ok(EngineInfo {
-            server_version: info.server_version.unwrap_or_default(),
-            api_version: version.api_version.unwrap_or_default(),
-            os: info.operating_system.unwrap_or_default(),
-            cpus: u32::try_from(count(info.ncpu)).unwrap_or(u32::MAX),
-            memory_bytes: count(info.mem_total),
-            containers_running: count(info.containers_running),
+            server_version: if info.server_version.is_empty() {
+                version.version
+            } else {
+                info.server_version
+            },
+            api_version: version.api_version,
+            os: info.operating_system,
+            cpus: info.cpus,
+            memory_bytes: info.mem_total,
+            containers_running: info.containers_running,
         })
+    }
+
+    async fn version_and_info(&self) -> Result<(wire::Version, wire::Info), DockerError> {
+        tokio::try_join!(self.ask(Ask::get("/version")), self.ask(Ask::get("/info")))
     }
 
     /// Asks whether the Engine is there, and returns what its clock shows, cut to seconds, if it says so.

@@ -109,14 +109,15 @@ impl DockerError {
         }
     }
 
-    /// The Engine's answer says no: with its own words, in whatever form they came.
-    pub(crate) fn from_answer(status: u16, body: &[u8]) -> Self {
+    /// The Engine's answer to a request for `path` says no: with its own words, in whatever form they came.
+    pub(crate) fn from_answer(status: u16, body: &[u8], path: &str) -> Self {
         #[derive(Deserialize)]
         struct Words {
             message: String,
         }
         let message = match serde_json::from_slice(body) {
             Ok(Words { message }) => readable(&message),
+            Err(_) if body.trim_ascii().is_empty() => format!("status {status} for {path}, without a reason"),
             Err(_) => readable(&String::from_utf8_lossy(body)),
         };
         Self::from_status(status, message)

@@ -1,11 +1,16 @@
 //! Images that the Engine has.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use bollard::query_parameters::ListImagesOptions;
 use claw_core::Timestamp;
 
-use crate::{Docker, DockerError, Variable, connection::LIMIT, name, request::Ask, wire};
+use crate::{
+    Docker, DockerError, Variable,
+    connection::LIMIT,
+    name,
+    request::{Ask, filters},
+    wire,
+};
 
 /// What is known about an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,8 +114,8 @@ impl Docker {
             os: found.os,
             arch: found.architecture,
             labels: config.labels,
-            entrypoint: config.entrypoint,
-            command: config.cmd,
+            entrypoint: config.entrypoint.0,
+            command: config.cmd.0,
             environment: config.env.into_iter().map(Variable::from_pair).collect(),
             user: config.user,
             working_dir: config.working_dir,
@@ -138,21 +143,18 @@ impl Docker {
     /// Returns [`DockerError::BadName`] for text that is no reference, or why the Engine could not be asked.
     pub async fn image(&self, reference: &str) -> Result<Option<ImageInfo>, DockerError> {
         let reference = name::check_image(reference)?;
-        let found = match self.call(|client| async move { client.inspect_image(reference).await }).await {
+        let found = match self.ask::<wire::ImageInspect>(Ask::get(format!("/images/{reference}/json"))).await
+        {
             Ok(found) => found,
             Err(error) if error.is_not_found() => return Ok(None),
             Err(error) => return Err(error),
         };
         Ok(Some(ImageInfo {
-            id: found.id.unwrap_or_default(),
-            tags: found.repo_tags.unwrap_or_default(),
-            created: found.created.unwrap_or_default(),
-            size_bytes: found.size.and_then(|size| u64::try_from(size).ok()).unwrap_or(0),
-            labels: found
-                .config
-                .and_then(|config| config.labels)
-                .map(|labels| labels.into_iter().collect())
-                .unwrap_or_default(),
+            id: found.id,
+            tags: found.repo_tags,
+            created: found.created,
+            size_bytes: u64::try_from(found.size).unwrap_or(0),
+            labels: found.config.labels,
         }))
     }
 
@@ -163,9 +165,8 @@ impl Docker {
     /// As [`Docker::image`].
     pub async fn images_of(&self, repository: &str) -> Result<Vec<ImageInfo>, DockerError> {
         let repository = name::check_image(repository)?;
-        let filters = HashMap::from([("reference".to_owned(), vec![repository.to_owned()])]);
-        let options = ListImagesOptions { filters: Some(filters), ..Default::default() };
-        let mut found = self.call(|client| async move { client.list_images(Some(options)).await }).await?;
+        let ask = Ask::get("/images/json").with("filters", filters("reference", &[repository.to_owned()]));
+        let mut found: Vec<wire::ImageSummary> = self.ask(ask).await?;
         found.sort_by_key(|image| std::cmp::Reverse(image.created));
         Ok(found
             .into_iter()
@@ -174,7 +175,7 @@ impl Docker {
                 tags: image.repo_tags,
                 created: image.created.to_string(),
                 size_bytes: u64::try_from(image.size).unwrap_or(0),
-                labels: image.labels.into_iter().collect(),
+                labels: image.labels,
             })
             .collect())
     }

@@ -72,8 +72,8 @@ impl PullProgress {
         Self {
             layer: (!line.id.is_empty()).then_some(line.id),
             status: line.status,
-            current: count(line.progress_detail.current),
-            total: count(line.progress_detail.total).filter(|total| *total > 0),
+            current: count(line.detail.current),
+            total: count(line.detail.total).filter(|total| *total > 0),
         }
     }
 }

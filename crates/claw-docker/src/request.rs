@@ -60,13 +60,32 @@ impl Ask {
     }
 }
 
+/// Returns a filter for lists, as the Engine reads it: `{"label":["key=value"]}`.
+pub(crate) fn filters(name: &str, values: &[String]) -> String {
+    serde_json::json!({ name: values }).to_string()
+}
+
+fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, DockerError> {
+    serde_json::from_slice(body).map_err(|error| DockerError::unreadable(&error))
+}
+
 impl Docker {
     /// Asks for JSON.
     pub(crate) async fn ask<T: DeserializeOwned>(&self, ask: Ask) -> Result<T, DockerError> {
         self.bounded(LIMIT, async {
             let answer = self.send(ask, Some(transport::MAX_ANSWER_BYTES)).await?;
             let body = self.whole(answer.into_body(), usize::MAX).await?;
-            serde_json::from_slice(&body).map_err(|error| DockerError::unreadable(&error))
+            parsed(&body)
+        })
+        .await
+    }
+
+    /// As [`Docker::ask`]; an empty answer is the type's default.
+    pub(crate) async fn ask_if_any<T: DeserializeOwned + Default>(&self, ask: Ask) -> Result<T, DockerError> {
+        self.bounded(LIMIT, async {
+            let answer = self.send(ask, Some(transport::MAX_ANSWER_BYTES)).await?;
+            let body = self.whole(answer.into_body(), usize::MAX).await?;
+            if body.is_empty() { Ok(T::default()) } else { parsed(&body) }
         })
         .await
     }
@@ -98,6 +117,7 @@ impl Docker {
 
     /// Sends a request and returns the answer to it if the Engine did what was asked.
     pub(crate) async fn send(&self, ask: Ask, most: Option<u64>) -> Result<Response<Incoming>, DockerError> {
+        let path = ask.target.split('?').next().unwrap_or_default().to_owned();
         let built = BollardRequest::new(body_full(ask.body));
         let (mut parts, body) = built.into_parts();
         parts.method = ask.method;
@@ -113,7 +133,7 @@ impl Docker {
             return Ok(answer);
         }
         let body = self.whole(answer.into_body(), MAX_ERROR_BYTES).await.unwrap_or_default();
-        Err(DockerError::from_answer(status.as_u16(), &body))
+        Err(DockerError::from_answer(status.as_u16(), &body, &path))
     }
 
     /// Reads a body, at most `most` bytes of it.

@@ -44,38 +44,60 @@ impl Docker {
     ///
     /// Returns [`DockerError::NotFound`] when there is no such container.
     pub async fn stats(&self, container: &str) -> Result<ContainerStats, DockerError> {
-        let container = name::check_name("container", container)?;
-        let look = || {
-            let path = format!("/containers/{container}/stats");
-            self.ask::<wire::Stats>(Ask::get(path).with("stream", "0").with("one-shot", "1"))
-        };
-        let before = look().await?;
+        let before = self.usage(container).await?;
         if wire::moment(&before.read).is_none() {
             return Ok(ContainerStats::default());
         }
         tokio::time::sleep(INTERVAL).await;
-        Ok(ContainerStats::between(&before, &look().await?))
+        Ok(ContainerStats::between(&before, &self.usage(container).await?))
+    }
+
+    /// Returns the bytes of memory that a running container uses now, without what the kernel could take back at once.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`DockerError::NotFound`] when it is gone, and [`DockerError::Unreadable`] when the Engine does not know.
+    pub async fn memory_used(&self, container: &str) -> Result<u64, DockerError> {
+        let used = self.usage(container).await?.memory.used();
+        used.ok_or_else(|| DockerError::Unreadable {
+            message: "it tells no memory of the container".to_owned(),
+        })
+    }
+
+    /// Asks once: otherwise the Engine measures for two seconds to tell the load of the processors.
+    async fn usage(&self, container: &str) -> Result<wire::Stats, DockerError> {
+        let container = name::check_name("container", container)?;
+        let ask = Ask::get(format!("/containers/{container}/stats"));
+        // Podman says nothing of what does not run.
+        self.ask_if_any(ask.with("stream", "0").with("one-shot", "1")).await
     }
 }
 
 impl ContainerStats {
     fn between(before: &wire::Stats, now: &wire::Stats) -> Self {
-        let memory = &now.memory_stats;
-        let idle = memory.stats.inactive_file.or(memory.stats.total_inactive_file).unwrap_or(0);
+        let memory = &now.memory;
         let disk = |op: &str| {
-            let counts = now.blkio_stats.io_service_bytes_recursive.iter();
+            let counts = now.disks.bytes.iter();
             counts.filter(|count| count.op.eq_ignore_ascii_case(op)).map(|count| count.value).sum()
         };
         Self {
             cpu_percent: cpu_percent(before, now),
-            memory_bytes: memory.usage.saturating_sub(idle),
+            memory_bytes: memory.used().unwrap_or(0),
             memory_limit: memory.limit,
-            network_received: now.networks.values().map(|network| network.rx_bytes).sum(),
-            network_sent: now.networks.values().map(|network| network.tx_bytes).sum(),
+            network_received: now.networks.values().map(|network| network.received).sum(),
+            network_sent: now.networks.values().map(|network| network.sent).sum(),
             disk_read: disk("read"),
             disk_written: disk("write"),
-            pids: now.pids_stats.current,
+            pids: now.pids.current,
         }
+    }
+}
+
+impl wire::MemoryStats {
+    /// What is in use, without the files that were not looked at for a while: the kernel could take that back at once.
+    pub(crate) fn used(&self) -> Option<u64> {
+        let idle = self.details.inactive_file.or(self.details.total_inactive_file).unwrap_or(0);
+        Some(self.usage?.saturating_sub(idle))
     }
 }
 
@@ -86,7 +108,7 @@ fn cpu_percent(before: &wire::Stats, now: &wire::Stats) -> f64 {
     if to <= from {
         return 0.0;
     }
-    let used = |stats: &wire::Stats| stats.cpu_stats.cpu_usage.total_usage;
+    let used = |stats: &wire::Stats| stats.cpu.usage.total;
     used(now).saturating_sub(used(before)) as f64 / (to - from) as f64 * 100.0
 }
 

@@ -5,11 +5,15 @@ use std::{
     path::PathBuf,
 };
 
-use bollard::query_parameters::{ListVolumesOptions, RemoveVolumeOptions};
-
 use claw_core::Timestamp;
 
-use crate::{Docker, DockerError, name, request::Ask, wire};
+use crate::{
+    Docker, DockerError,
+    connection::LIMIT,
+    name,
+    request::{Ask, filters},
+    wire,
+};
 
 /// What is known about a volume.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,11 +70,14 @@ impl Docker {
         &self,
         labels: &[(&str, &str)],
     ) -> Result<Vec<(String, HashMap<String, String>)>, DockerError> {
-        let wanted = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
-        let filters = HashMap::from([("label".to_owned(), wanted)]);
-        let options = ListVolumesOptions { filters: Some(filters) };
-        let found = self.call(|client| async move { client.list_volumes(Some(options)).await }).await?;
-        Ok(found.volumes.unwrap_or_default().into_iter().map(|volume| (volume.name, volume.labels)).collect())
+        let wanted: Vec<_> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let ask = Ask::get("/volumes").with("filters", filters("label", &wanted));
+        let found: wire::VolumeList = self.ask(ask).await?;
+        Ok(found
+            .volumes
+            .into_iter()
+            .map(|volume| (volume.name, volume.labels.into_iter().collect()))
+            .collect())
     }
 
     /// Returns the folder of the Engine's host that holds a volume.
@@ -80,7 +87,7 @@ impl Docker {
     /// Returns [`DockerError::NotFound`] when there is no such volume.
     pub async fn volume_folder(&self, volume: &str) -> Result<PathBuf, DockerError> {
         let volume = name::check_name("volume", volume)?;
-        let found = self.call(|client| async move { client.inspect_volume(volume).await }).await?;
+        let found: wire::Volume = self.ask(Ask::get(format!("/volumes/{volume}"))).await?;
         Ok(found.mountpoint.into())
     }
 
@@ -91,10 +98,7 @@ impl Docker {
     /// Returns [`DockerError::Conflict`] while a container uses it.
     pub async fn remove_volume(&self, volume: &str) -> Result<(), DockerError> {
         let volume = name::check_name("volume", volume)?;
-        let removed = self
-            .call(|client| async move { client.remove_volume(volume, None::<RemoveVolumeOptions>).await })
-            .await;
-        match removed {
+        match self.tell(Ask::delete(format!("/volumes/{volume}")), LIMIT).await {
             Err(error) if error.is_not_found() => Ok(()),
             other => other,
         }

@@ -2,15 +2,241 @@
 //!
 //! Every member may be absent or null: older Engines, newer ones and Podman leave out different ones.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{collections::BTreeMap, fmt};
 
-use jiff::Timestamp;
-use serde::{Deserialize, Deserializer};
+use claw_core::Timestamp;
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, SeqAccess, Visitor},
+};
+
+/// Defines types that are read from JSON objects: the member's name there, the field's here, and its type.
+macro_rules! objects {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$note:meta])* $member:literal $field:ident: $type:ty,)* })*) => {$(
+        $(#[$doc])*
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        pub(crate) struct $name {
+            $($(#[$note])* #[serde(rename = $member, deserialize_with = "nullable")] pub(crate) $field: $type,)*
+        }
+    )*};
+}
+
+/// A set of names, written as an object of empty objects.
+pub(crate) type Names = BTreeMap<String, IgnoredAny>;
+
+/// `{"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}], "443/tcp": null}`
+pub(crate) type Ports = BTreeMap<String, Option<Vec<Binding>>>;
+
+objects! {
+    /// A container in a list.
+    Summary {
+        "Id" id: String,
+        "Names" names: Vec<String>,
+        "Image" image: String,
+        "State" state: String,
+        "Created" created: i64,
+        "Labels" labels: BTreeMap<String, String>,
+        "Ports" ports: Vec<SummaryPort>,
+        "NetworkSettings" network_settings: SummaryNetworks,
+    }
+    SummaryPort {
+        "IP" address: String,
+        "PrivatePort" private_port: u16,
+        "PublicPort" public_port: u16,
+        "Type" protocol: String,
+    }
+    SummaryNetworks { "Networks" networks: Names, }
+
+    /// A container that is looked into.
+    Inspect {
+        "Id" id: String,
+        "Name" name: String,
+        "Created" created: String,
+        /// Id of the image; its name is in the configuration.
+        "Image" image: String,
+        "RestartCount" restart_count: u64,
+        "State" state: State,
+        "Config" config: Config,
+        "HostConfig" host_config: HostConfig,
+        "NetworkSettings" network_settings: NetworkSettings,
+        "Mounts" mounts: Vec<Mount>,
+    }
+    State {
+        "Status" status: String,
+        "ExitCode" exit_code: i64,
+        "OOMKilled" out_of_memory: bool,
+        "Error" error: String,
+        "StartedAt" started_at: String,
+        "FinishedAt" finished_at: String,
+        "Health" health: Health,
+    }
+    Health { "Status" status: String, }
+    /// Of a container, or of an image.
+    Config {
+        "Image" image: String,
+        "Cmd" cmd: Words,
+        "Entrypoint" entrypoint: Words,
+        "Env" env: Vec<String>,
+        "Labels" labels: BTreeMap<String, String>,
+        "WorkingDir" working_dir: String,
+        "User" user: String,
+        "Hostname" hostname: String,
+        "Tty" tty: bool,
+        "ExposedPorts" exposed_ports: Names,
+        "Volumes" volumes: Names,
+    }
+    HostConfig {
+        "NetworkMode" network_mode: String,
+        "RestartPolicy" restart_policy: RestartPolicy,
+        "PortBindings" port_bindings: Ports,
+        "Privileged" privileged: bool,
+        "ReadonlyRootfs" readonly_rootfs: bool,
+        "CapAdd" cap_add: Vec<String>,
+        "Memory" memory: i64,
+        "NanoCpus" nano_cpus: i64,
+        "PidsLimit" pids_limit: i64,
+    }
+    RestartPolicy { "Name" name: String, }
+    Binding {
+        "HostIp" host_ip: String,
+        "HostPort" host_port: String,
+    }
+    NetworkSettings {
+        "Ports" ports: Ports,
+        "Networks" networks: BTreeMap<String, Option<Attachment>>,
+    }
+    Attachment {
+        "NetworkID" network_id: String,
+        "IPAddress" ip_address: String,
+        "Aliases" aliases: Vec<String>,
+    }
+    Mount {
+        "Type" kind: String,
+        "Name" name: String,
+        "Source" source: String,
+        "Destination" destination: String,
+        "Driver" driver: String,
+        "RW" writable: bool,
+    }
+
+    /// An image in a list.
+    ImageSummary {
+        "Id" id: String,
+        "RepoTags" repo_tags: Vec<String>,
+        "RepoDigests" repo_digests: Vec<String>,
+        "Created" created: i64,
+        "Size" size: i64,
+        "Labels" labels: BTreeMap<String, String>,
+    }
+    /// An image that is looked into.
+    ImageInspect {
+        "Id" id: String,
+        "RepoTags" repo_tags: Vec<String>,
+        "RepoDigests" repo_digests: Vec<String>,
+        "Created" created: String,
+        "Size" size: i64,
+        "Os" os: String,
+        "Architecture" architecture: String,
+        "Config" config: Config,
+    }
+
+    Network {
+        "Id" id: String,
+        "Name" name: String,
+        "Driver" driver: String,
+        "Scope" scope: String,
+        "Internal" internal: bool,
+        "Labels" labels: BTreeMap<String, String>,
+        "IPAM" addresses: Addresses,
+    }
+    Addresses { "Config" config: Vec<Subnet>, }
+    Subnet { "Subnet" subnet: String, }
+
+    VolumeList { "Volumes" volumes: Vec<Volume>, }
+    Volume {
+        "Name" name: String,
+        "Driver" driver: String,
+        "Mountpoint" mountpoint: String,
+        "Scope" scope: String,
+        "CreatedAt" created_at: String,
+        "Labels" labels: BTreeMap<String, String>,
+        "Options" options: BTreeMap<String, String>,
+    }
+
+    Version {
+        "Version" version: String,
+        "ApiVersion" api_version: String,
+        "Os" os: String,
+        "Arch" arch: String,
+    }
+    Info {
+        "ServerVersion" server_version: String,
+        "OperatingSystem" operating_system: String,
+        "DockerRootDir" docker_root_dir: String,
+        "NCPU" cpus: u32,
+        "MemTotal" mem_total: u64,
+        "ContainersRunning" containers_running: u64,
+    }
+
+    Event {
+        "Type" kind: String,
+        "Action" action: String,
+        "Actor" actor: Actor,
+        "timeNano" nanoseconds: i64,
+    }
+    Actor {
+        "ID" id: String,
+        "Attributes" attributes: BTreeMap<String, String>,
+    }
+
+    /// A line of a pull.
+    Progress {
+        "id" id: String,
+        "status" status: String,
+        "error" error: String,
+        "progressDetail" detail: ProgressDetail,
+    }
+    ProgressDetail {
+        "current" current: Option<i64>,
+        "total" total: Option<i64>,
+    }
+
+    Stats {
+        "read" read: String,
+        "cpu_stats" cpu: CpuStats,
+        "memory_stats" memory: MemoryStats,
+        "pids_stats" pids: PidsStats,
+        "networks" networks: BTreeMap<String, NetworkStats>,
+        "blkio_stats" disks: DiskStats,
+    }
+    CpuStats { "cpu_usage" usage: CpuUsage, }
+    CpuUsage { "total_usage" total: u64, }
+    MemoryStats {
+        "usage" usage: Option<u64>,
+        "limit" limit: u64,
+        "stats" details: MemoryDetails,
+    }
+    MemoryDetails {
+        /// Named so by the kernel's newer control groups …
+        "inactive_file" inactive_file: Option<u64>,
+        /// … and so by the older ones.
+        "total_inactive_file" total_inactive_file: Option<u64>,
+    }
+    PidsStats { "current" current: u64, }
+    NetworkStats {
+        "rx_bytes" received: u64,
+        "tx_bytes" sent: u64,
+    }
+    DiskStats { "io_service_bytes_recursive" bytes: Vec<DiskCount>, }
+    DiskCount {
+        "op" op: String,
+        "value" value: u64,
+    }
+}
 
 /// Reads null as nothing.
-pub(crate) fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
-    from: D,
-) -> Result<T, D::Error> {
+fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D) -> Result<T, D::Error> {
     Option::<T>::deserialize(from).map(Option::unwrap_or_default)
 }
 
@@ -20,477 +246,34 @@ pub(crate) fn moment(text: &str) -> Option<Timestamp> {
     (moment > Timestamp::UNIX_EPOCH).then_some(moment)
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
+/// A list of words. Some Engines write a single one without the list.
 #[derive(Default)]
-pub(crate) struct Summary {
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) id: String,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) names: Vec<String>,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) image: String,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) state: String,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) created: i64,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) labels: BTreeMap<String, String>,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) ports: Vec<SummaryPort>,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) network_settings: SummaryNetworks,
-}
+pub(crate) struct Words(pub(crate) Vec<String>);
 
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "PascalCase", default)]
-pub(crate) struct SummaryPort {
-    #[serde(rename = "IP", deserialize_with = "nullable")]
-    pub(crate) address: String,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) private_port: u16,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) public_port: u16,
-    #[serde(rename = "Type", deserialize_with = "nullable")]
-    pub(crate) protocol: String,
-}
+impl<'de> Deserialize<'de> for Words {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct OneOrMany;
 
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "PascalCase", default)]
-pub(crate) struct SummaryNetworks {
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) networks: BTreeMap<String, serde::de::IgnoredAny>,
-}
+        impl<'de> Visitor<'de> for OneOrMany {
+            type Value = Words;
 
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "PascalCase", default)]
-pub(crate) struct Inspect {
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) id: String,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) name: String,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) created: String,
-    /// The id of the image; its name is in the configuration.
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) image: String,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) restart_count: u64,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) state: State,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) config: Config,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) host_config: HostConfig,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) network_settings: NetworkSettings,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) mounts: Vec<Mount>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "PascalCase", default)]
-pub(crate) struct State {
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) status: String,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) exit_code: i64,
-    #[serde(rename = "OOMKilled", deserialize_with = "nullable")]
-    pub(crate) out_of_memory: bool,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) error: String,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) started_at: String,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) finished_at: String,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) health: Health,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "PascalCase", default)]
-pub(crate) struct Health {
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) status: String,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "PascalCase", default)]
-pub(crate) struct Config {
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) image: String,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) cmd: Vec<String>,
-    #[serde(deserialize_with = "words")]
-    pub(crate) entrypoint: Vec<String>,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) env: Vec<String>,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) labels: BTreeMap<String, String>,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) working_dir: String,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) user: String,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) hostname: String,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) tty: bool,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) exposed_ports: BTreeMap<String, serde::de::IgnoredAny>,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) volumes: BTreeMap<String, serde::de::IgnoredAny>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "PascalCase", default)]
-pub(crate) struct HostConfig {
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) network_mode: String,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) restart_policy: RestartPolicy,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) port_bindings: Ports,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) privileged: bool,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) readonly_rootfs: bool,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) cap_add: Vec<String>,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) memory: i64,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) nano_cpus: i64,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) pids_limit: i64,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "PascalCase", default)]
-pub(crate) struct RestartPolicy {
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) name: String,
-}
-
-/// `{"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}], "443/tcp": null}`
-pub(crate) type Ports = BTreeMap<String, Option<Vec<Binding>>>;
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "PascalCase", default)]
-pub(crate) struct Binding {
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) host_ip: String,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) host_port: String,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "PascalCase", default)]
-pub(crate) struct NetworkSettings {
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) ports: Ports,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) networks: BTreeMap<String, Option<Attachment>>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "PascalCase", default)]
-pub(crate) struct Attachment {
-    #[serde(rename = "NetworkID", deserialize_with = "nullable")]
-    pub(crate) network_id: String,
-    #[serde(rename = "IPAddress", deserialize_with = "nullable")]
-    pub(crate) ip_address: String,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) aliases: Vec<String>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "PascalCase", default)]
-pub(crate) struct Mount {
-    #[serde(rename = "Type", deserialize_with = "nullable")]
-    pub(crate) kind: String,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) name: String,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) source: String,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) destination: String,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) driver: String,
-    #[serde(rename = "RW", deserialize_with = "nullable")]
-    pub(crate) writable: bool,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "PascalCase", default)]
-pub(crate) struct ImageSummary {
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) id: String,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) repo_tags: Vec<String>,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) repo_digests: Vec<String>,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) created: i64,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) size: i64,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "PascalCase", default)]
-pub(crate) struct ImageInspect {
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) id: String,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) repo_tags: Vec<String>,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) repo_digests: Vec<String>,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) created: String,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) size: i64,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) os: String,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) architecture: String,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) config: Config,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "PascalCase", default)]
-pub(crate) struct Network {
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) id: String,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) name: String,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) driver: String,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) scope: String,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) internal: bool,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) labels: BTreeMap<String, String>,
-    #[serde(rename = "IPAM", deserialize_with = "nullable")]
-    pub(crate) addresses: Addresses,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "PascalCase", default)]
-pub(crate) struct Addresses {
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) config: Vec<Subnet>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "PascalCase", default)]
-pub(crate) struct Subnet {
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) subnet: String,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "PascalCase", default)]
-pub(crate) struct VolumeList {
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) volumes: Vec<Volume>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "PascalCase", default)]
-pub(crate) struct Volume {
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) name: String,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) driver: String,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) mountpoint: String,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) scope: String,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) created_at: String,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) labels: BTreeMap<String, String>,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) options: BTreeMap<String, String>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "PascalCase", default)]
-pub(crate) struct Version {
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) version: String,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) api_version: String,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) os: String,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) arch: String,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "PascalCase", default)]
-pub(crate) struct Info {
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) operating_system: String,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) docker_root_dir: String,
-    #[serde(rename = "NCPU", deserialize_with = "nullable")]
-    pub(crate) cpus: u32,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) mem_total: u64,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "PascalCase", default)]
-pub(crate) struct Event {
-    #[serde(rename = "Type", deserialize_with = "nullable")]
-    pub(crate) kind: String,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) action: String,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) actor: Actor,
-    #[serde(rename = "timeNano", deserialize_with = "nullable")]
-    pub(crate) nanoseconds: i64,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "PascalCase", default)]
-pub(crate) struct Actor {
-    #[serde(rename = "ID", deserialize_with = "nullable")]
-    pub(crate) id: String,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) attributes: BTreeMap<String, String>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
-pub(crate) struct Progress {
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) id: String,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) status: String,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) error: String,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) progress_detail: ProgressDetail,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-pub(crate) struct ProgressDetail {
-    pub(crate) current: Option<i64>,
-    pub(crate) total: Option<i64>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-pub(crate) struct Stats {
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) read: String,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) cpu_stats: CpuStats,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) memory_stats: MemoryStats,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) pids_stats: PidsStats,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) networks: HashMap<String, NetworkStats>,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) blkio_stats: BlockStats,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-pub(crate) struct CpuStats {
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) cpu_usage: CpuUsage,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-pub(crate) struct CpuUsage {
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) total_usage: u64,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-pub(crate) struct MemoryStats {
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) usage: u64,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) limit: u64,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) stats: MemoryDetails,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-pub(crate) struct MemoryDetails {
-    /// Named by the kernel's newer control groups …
-    pub(crate) inactive_file: Option<u64>,
-    /// … and by the older ones.
-    pub(crate) total_inactive_file: Option<u64>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-pub(crate) struct PidsStats {
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) current: u64,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-pub(crate) struct NetworkStats {
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) rx_bytes: u64,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) tx_bytes: u64,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-pub(crate) struct BlockStats {
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) io_service_bytes_recursive: Vec<BlockCount>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-pub(crate) struct BlockCount {
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) op: String,
-    #[serde(deserialize_with = "nullable")]
-    pub(crate) value: u64,
-}
-
-/// An entry point is a list of words, or one word in what some builders write.
-fn words<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
-    struct Words;
-    impl<'de> serde::de::Visitor<'de> for Words {
-        type Value = Vec<String>;
-
-        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("a word, words or null")
-        }
-
-        fn visit_str<E: serde::de::Error>(self, word: &str) -> Result<Self::Value, E> {
-            Ok(vec![word.to_owned()])
-        }
-
-        fn visit_unit<E: serde::de::Error>(self) -> Result<Self::Value, E> {
-            Ok(Vec::new())
-        }
-
-        fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut words: A) -> Result<Self::Value, A::Error> {
-            let mut read = Vec::new();
-            while let Some(word) = words.next_element()? {
-                read.push(word);
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a word or words")
             }
-            Ok(read)
+
+            fn visit_str<E: serde::de::Error>(self, word: &str) -> Result<Words, E> {
+                Ok(Words(vec![word.to_owned()]))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut words: A) -> Result<Words, A::Error> {
+                let mut read = Vec::new();
+                while let Some(word) = words.next_element()? {
+                    read.push(word);
+                }
+                Ok(Words(read))
+            }
         }
+
+        from.deserialize_any(OneOrMany)
     }
-    from.deserialize_any(Words)
 }

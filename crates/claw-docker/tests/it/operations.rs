@@ -1,9 +1,12 @@
 //! Operations on a real Engine, on what somebody else has made.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use claw_core::{Coded, ErrorCode};
-use claw_docker::{DockerError, LogsQuery, RemoveContainer};
+use claw_docker::{
+    DockerError, LogsQuery, RemoveContainer,
+    policy::{ContainerWish, Facts, Grants, Own, Policy},
+};
 use futures_util::StreamExt;
 use tokio::time::timeout;
 
@@ -252,4 +255,37 @@ async fn events_tell_what_others_do() {
     assert_eq!(created.attributes["claw.test"], "events");
     assert!(created.at >= since && renamed.at > created.at, "{created:?} {renamed:?}");
     assert_eq!(renamed.attributes["oldName"], format!("/{}", made.name));
+}
+
+#[tokio::test]
+async fn b5_a_container_that_is_made_is_its_id_and_an_absent_image_is_said() {
+    let docker = docker().await;
+    // Tests have names that are ours.
+    let (policy, own) = (Policy::default(), Own { names: Vec::new(), ..Own::default() });
+    let make = async |image: &str| {
+        let name = unique("make");
+        let wish = ContainerWish {
+            name: Some(name.clone()),
+            image: image.to_owned(),
+            entrypoint: Some(vec!["bash".to_owned()]),
+            command: Some(vec!["-c".to_owned(), "echo made".to_owned()]),
+            ..Default::default()
+        };
+        let facts = Facts::gather(&docker, &policy, std::slice::from_ref(&wish), &own).await.expect("facts");
+        let approved = policy.judge(&wish, &facts, &Grants::default()).expect("an ordinary wish");
+        let labels = BTreeMap::from([("claw.test".to_owned(), "make".to_owned())]);
+        docker.make(&approved, labels).await.map(|id| Outsider { id, name })
+    };
+
+    let made = make(IMAGE).await.expect("made");
+    let absent = make("claw-no-such-image:1").await.err().expect("nothing is pulled in passing");
+    docker.start(&made.id).await.expect("started");
+    let code = docker.wait(&made.id).await.expect("ends");
+    let log = docker.log_text(&made.id, LogsQuery::default(), 1000).await.expect("a log");
+    let entry = docker.inspect(&made.name).await.expect("there").entry;
+
+    assert!(made.id.len() == 64 && made.id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{}", made.id);
+    assert_eq!((code, log.text.as_str(), &entry.id), (0, "made\n", &made.id));
+    assert_eq!(entry.labels["claw.test"], "make");
+    assert!(absent.is_not_found() && absent.to_string().contains("claw-no-such-image"), "{absent}");
 }
