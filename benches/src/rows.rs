@@ -2,6 +2,7 @@
 
 mod claim;
 mod flood;
+mod homelab;
 mod list;
 mod log;
 mod memory;
@@ -65,10 +66,12 @@ pub(crate) enum Group {
     Log,
     /// Ten thousand log lines a second.
     Flood,
+    /// Containers, the policy, keys, and many who watch.
+    Homelab,
 }
 
 impl Group {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Size,
         Self::Memory,
         Self::Start,
@@ -79,6 +82,7 @@ impl Group {
         Self::Model,
         Self::Log,
         Self::Flood,
+        Self::Homelab,
     ];
 
     pub(crate) fn describe(self) -> &'static str {
@@ -93,6 +97,7 @@ impl Group {
             Self::Model => "the way to the first model request",
             Self::Log => "the way of a log line",
             Self::Flood => "a flood of log lines",
+            Self::Homelab => "the homelab",
         }
     }
 
@@ -108,6 +113,7 @@ impl Group {
             Self::Model => model::measure(plan).await,
             Self::Log => log::measure(plan).await,
             Self::Flood => flood::measure(plan).await,
+            Self::Homelab => homelab::measure(plan).await,
         }
     }
 }

@@ -16,6 +16,7 @@ pub(crate) enum Unit {
 impl Unit {
     fn show(self, value: f64) -> String {
         match self {
+            Self::Milliseconds if value < 0.1 => format!("{:.1} µs", value * 1_000.0),
             Self::Milliseconds if value < 10.0 => format!("{value:.2} ms"),
             Self::Milliseconds if value < 100.0 => format!("{value:.1} ms"),
             Self::Milliseconds => format!("{value:.0} ms"),
