@@ -222,3 +222,7 @@ fn mount(wish: MountWish, missing: &[String]) -> Mount {
         },
     }
 }
+
+#[cfg(test)]
+#[path = "request_tests.rs"]
+mod tests;

@@ -189,3 +189,123 @@ fn fold(name: &str) -> String {
     }
     name.to_uppercase().to_lowercase()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: usize = 1 << 16;
+
+    fn refused(text: &str) -> StrictError {
+        parse_json(text.as_bytes(), LIMIT).expect_err(text)
+    }
+
+    #[test]
+    fn plain_documents_are_read_as_they_are() {
+        let text = r#" {"b": [1, -2, 2.5, 1e3, 18446744073709551615], "a": {"B": null, "c": true}, "ä": "\u00e9\n", "": ""} "#;
+
+        let value = parse_json(text.as_bytes(), LIMIT).expect("JSON");
+
+        assert_eq!(value, serde_json::from_str::<Value>(text).expect("JSON"));
+        let names: Vec<_> = value.as_object().expect("an object").keys().map(String::as_str).collect();
+        assert_eq!(names, ["b", "a", "ä", ""]);
+        assert_eq!(parse_json(b"\"text\"", LIMIT), Ok(Value::from("text")));
+    }
+
+    #[test]
+    fn t6_a_member_that_appears_twice_is_refused_at_any_depth() {
+        for text in [
+            r#"{"image":"a","image":"b"}"#,
+            r#"{"image":"a","image":"a"}"#,
+            r#"{"image":"a","\u0069mage":"b"}"#,
+            r#"{"a":[{"b":{"c":1,"c":2}}]}"#,
+            r#"{"":1,"":2}"#,
+        ] {
+            assert!(matches!(refused(text), StrictError::Twice { .. }), "{text}");
+        }
+    }
+
+    #[test]
+    fn t6_members_that_differ_in_letter_case_only_are_refused() {
+        for text in [
+            r#"{"HostConfig":{},"hostconfig":{"Privileged":true}}"#,
+            r#"{"privileged":false,"Privileged":true}"#,
+            r#"{"a":[{"Binds":[],"bINDS":["/:/host"]}]}"#,
+            // Go folds these two as well: the long s and the Kelvin sign.
+            r#"{"sysctls":{},"ſysctls":{}}"#,
+            r#"{"networkmode":"none","networK-mode":1,"networkMode":"host"}"#,
+            r#"{"links":[],"lin\u212as":[]}"#,
+            r#"{"ä":1,"Ä":2}"#,
+        ] {
+            assert!(matches!(refused(text), StrictError::SameButForCase { .. }), "{text}");
+        }
+    }
+
+    #[test]
+    fn t32_size_and_depth_are_bounded() {
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(parse_json(nested(MAX_DEPTH).as_bytes(), LIMIT).is_ok());
+        assert_eq!(refused(&nested(MAX_DEPTH + 1)), StrictError::TooDeep);
+        assert_eq!(refused(&nested(20_000)), StrictError::TooDeep);
+        assert_eq!(refused(&r#"{"a":"#.repeat(5000)), StrictError::TooDeep);
+        assert!(parse_json(b"[1]", 3).is_ok());
+        assert_eq!(parse_json(b"[1] ", 3), Err(StrictError::TooLarge { limit: 3 }));
+        assert_eq!(StrictError::TooLarge { limit: 3 }.code(), ErrorCode::PayloadTooLarge);
+    }
+
+    #[test]
+    fn t6_numbers_that_readers_would_round_are_refused() {
+        for text in
+            ["18446744073709551616", "-9223372036854775809", "1e20", "1e308", "-1e17", "9007199254740993.0"]
+        {
+            assert!(matches!(refused(text), StrictError::Number { .. }), "{text}");
+        }
+        for text in ["1e400", "-1e999"] {
+            assert!(
+                matches!(refused(text), StrictError::NotJson { .. } | StrictError::Number { .. }),
+                "{text}"
+            );
+        }
+        assert_eq!(parse_json(b"9007199254740993", LIMIT), Ok(Value::from(9_007_199_254_740_993_u64)));
+    }
+
+    #[test]
+    fn what_is_no_json_is_refused_and_never_repaired() {
+        let bad: [&[u8]; 18] = [
+            b"",
+            b" ",
+            b"{",
+            b"{}{}",
+            b"{} x",
+            b"{\"a\":1,}",
+            b"[1,]",
+            b"{a:1}",
+            b"{'a':1}",
+            b"{\"a\":01}",
+            b"NaN",
+            b"Infinity",
+            b"// x\n{}",
+            b"\xef\xbb\xbf{}",
+            b"{\"a\":\"\xff\"}",
+            b"{\"\xc3\":1}",
+            b"\"\\ud800\"",
+            b"\"a\nb\"",
+        ];
+        for text in bad {
+            let error = parse_json(text, LIMIT).expect_err(&String::from_utf8_lossy(text));
+            assert!(matches!(error, StrictError::NotJson { .. }), "{text:?}: {error}");
+            assert_eq!(error.code(), ErrorCode::InvalidRequest);
+        }
+        assert!(
+            parse_json("{}".encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>().as_slice(), LIMIT)
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn refusals_repeat_no_control_characters_of_a_name() {
+        let text = refused("{\"a\\n\\u0000\":1,\"a\\n\\u0000\":2}").to_string();
+
+        assert_eq!(text, "the member `a  ` appears twice");
+    }
+}

@@ -1,5 +1,7 @@
 //! The networks a container joins, and those that are made.
 
+use std::collections::HashSet;
+
 use super::{Case, host, identity, is_named, is_plain_name, namespaces, quoted, subnet::Subnet, toml_text};
 use crate::policy::{ContainerWish, NetworkWish, rules::Namespace};
 
@@ -11,7 +13,8 @@ const WORDS: &[&str] = &["bridge", "default", "host", "nat", "none", "pasta", "p
 const OPTIONS: &[&str] = &["com.docker.network.driver.mtu"];
 
 pub(super) fn judge(case: &mut Case<'_>, result: &mut ContainerWish) {
-    result.networks.dedup();
+    let mut seen = HashSet::new();
+    result.networks.retain(|name| seen.insert(name.clone()));
     if result.network_mode.as_deref() == Some("") {
         result.network_mode = None;
     }
