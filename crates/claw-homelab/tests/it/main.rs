@@ -3,4 +3,5 @@
 mod catalog;
 mod hostile;
 mod market;
+mod market_bad_days;
 mod market_lab;
