@@ -87,25 +87,15 @@ impl Docker {
     where
         F: Future<Output = Result<T, ClientError>> + Send,
     {
-        self.within(LIMIT, ask(self.endless())).await
+        self.within(LIMIT, ask(self.shared.endless.clone())).await
     }
 
-    pub(crate) fn endless(&self) -> bollard::Docker {
-        self.shared.endless.clone()
-    }
-
-    pub(crate) async fn within<T, E>(
+    async fn within<T>(
         &self,
         limit: Duration,
-        call: impl Future<Output = Result<T, E>> + Send,
-    ) -> Result<T, DockerError>
-    where
-        E: Into<ClientError>,
-    {
-        match tokio::time::timeout(limit, call).await {
-            Ok(answer) => answer.map_err(|error| self.error(error.into())),
-            Err(_) => Err(DockerError::timed_out(self.endpoint(), limit)),
-        }
+        call: impl Future<Output = Result<T, ClientError>> + Send,
+    ) -> Result<T, DockerError> {
+        self.bounded(limit, async { call.await.map_err(|error| self.error(error)) }).await
     }
 
     pub(crate) fn error(&self, error: ClientError) -> DockerError {

@@ -2,18 +2,14 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use bollard::{
-    errors::Error as ClientError,
-    query_parameters::{
-        CreateContainerOptions, KillContainerOptions, RemoveContainerOptions, RenameContainerOptions,
-        WaitContainerOptions,
-    },
+use bollard::query_parameters::{
+    CreateContainerOptions, KillContainerOptions, RemoveContainerOptions, RenameContainerOptions,
 };
-use futures_util::{StreamExt, TryStreamExt};
 
 use crate::{
     Docker, DockerError, SandboxContainer,
     connection::LIMIT,
+    lines::{Lines, Pieces},
     name,
     request::{Ask, filters},
     wire,
@@ -247,14 +243,13 @@ impl Docker {
 
     async fn wait_until(&self, container: &str, condition: &str) -> Result<i64, DockerError> {
         let container = name::check_name("container", container)?;
-        let options = WaitContainerOptions { condition: condition.to_owned() };
-        let mut answers = self.endless().wait_container(container, Some(options)).boxed();
-        match answers.try_next().await {
-            Ok(Some(answer)) => Ok(answer.status_code),
-            // The client library takes every exit code but 0 for an error. With words, it is one of the Engine's.
-            Err(ClientError::DockerContainerWaitError { error, code }) if error.is_empty() => Ok(code),
-            Err(error) => Err(self.error(error)),
-            Ok(None) => Err(DockerError::hung_up(self.endpoint())),
+        let ask = Ask::post(format!("/containers/{container}/wait")).with("condition", condition);
+        let answer = self.open(ask).await?;
+        let mut lines = Lines::new(Pieces::new(self.clone(), answer.into_body(), None));
+        match lines.next::<wire::Waited>().await? {
+            Some(waited) if waited.error.message.is_empty() => Ok(waited.status_code),
+            Some(waited) => Err(DockerError::refused(&waited.error.message)),
+            None => Err(DockerError::hung_up(self.endpoint())),
         }
     }
 }

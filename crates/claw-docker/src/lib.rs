@@ -1,8 +1,9 @@
 //! All that is said to a Docker Engine.
 //!
-//! Everything the rest of the house asks of Docker goes through [`Docker`], in our own closed types: what a container
-//! of ours may look like is decided by [`SandboxContainer`], which has no field for privileges. The crate knows
-//! nothing of jobs and workspaces, and no type of the HTTP client below it is seen outside.
+//! Everything the rest of the house asks of Docker goes through [`Docker`], in our own closed types: a sandbox is a
+//! [`SandboxContainer`], which has no field for privileges, and whatever people wish for is judged by a
+//! [`policy`] before it can be made. [`Mirror`] answers from memory what containers and images there are. The crate
+//! knows nothing of jobs and workspaces, and no type of the HTTP client below it is seen outside.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), claw_docker::DockerError> {

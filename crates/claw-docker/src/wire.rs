@@ -120,6 +120,13 @@ objects! {
         "RW" writable: bool,
     }
 
+    /// The end of a container that was waited for.
+    Waited {
+        "StatusCode" status_code: i64,
+        "Error" error: WaitError,
+    }
+    WaitError { "Message" message: String, }
+
     /// An image in a list.
     ImageSummary {
         "Id" id: String,

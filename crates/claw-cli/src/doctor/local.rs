@@ -49,7 +49,8 @@ pub(super) async fn docker(settings: &Settings) -> Vec<Check> {
     };
     let mend = "install Docker (https://docs.docker.com/engine/install), start it (`systemctl start docker`) and let \
                 this user reach it (`usermod -aG docker USER`); jobs wait until it answers";
-    let docker = match Docker::connect(settings.server.docker_host.as_deref()) {
+    let (engine, certificates) = (&settings.server.docker_host, &settings.server.docker_cert_path);
+    let docker = match Docker::connect_with(engine.as_deref(), certificates.as_deref()) {
         Ok(docker) => docker,
         Err(error) => {
             return vec![problem(NAME, error.to_string(), "correct `docker_host` or DOCKER_HOST".into())];

@@ -3,7 +3,10 @@
 use std::{collections::HashMap, pin::pin, sync::Arc, time::Duration};
 
 use futures_util::{Stream, StreamExt, stream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{MirrorPace, Shown, View, pending::Pending, snapshot, snapshot::Snapshot};
@@ -75,18 +78,22 @@ impl Follower {
     async fn follow_always(&mut self) {
         let mut pause = self.pace.first_pause;
         loop {
+            let began = Instant::now();
             let Err(end) = self.follow().await;
-            let was_current = matches!(*self.shown.view.borrow(), View::Current(_));
-            if was_current {
+            if began.elapsed() > self.pace.longest_pause {
                 pause = self.pace.first_pause;
             }
+            let was_current = matches!(*self.shown.view.borrow(), View::Current(_));
             match end {
                 End::Unwanted => return,
+                // Most often the Engine is still there: who asks now waits for the next look.
+                End::Failed(error) if was_current && !error.is_unavailable() => {
+                    tracing::warn!(error = %error, "the Docker Engine's events cannot be read; looking at everything again");
+                    self.shown.show(View::Syncing);
+                }
                 End::Cut if was_current => {
                     tracing::info!("the Docker Engine's events have ended; looking at everything again");
                     self.shown.show(View::Syncing);
-                    // At once: most often the Engine is still there.
-                    continue;
                 }
                 End::Cut => self.away(DockerError::hung_up(self.docker.endpoint())),
                 End::Failed(error) => self.away(error),

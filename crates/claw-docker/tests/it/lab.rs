@@ -7,7 +7,8 @@ use std::{
     time::Duration,
 };
 
-use claw_docker::Docker;
+use claw_docker::{Docker, LogsQuery};
+use futures_util::StreamExt;
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
@@ -76,6 +77,13 @@ impl Outsider {
         arguments.extend([IMAGE, "-c", script]);
         let id = outside(&arguments);
         Self { id, name }
+    }
+
+    /// Waits until its script has written something: a signal before its `trap` would not be heard.
+    pub(crate) async fn ready(&self, docker: &Docker) {
+        let mut log = docker.logs(&self.id, LogsQuery { follow: true, ..Default::default() });
+        let first = tokio::time::timeout(PATIENCE, log.next()).await.expect("it says that it is ready");
+        first.expect("it runs").expect("a log");
     }
 
     /// As [`Outsider::create`], and starts it.

@@ -38,13 +38,14 @@ fn state<'a>(list: &'a [ContainerEntry], id: &str) -> Option<&'a str> {
 
 #[tokio::test]
 async fn what_others_do_with_containers_is_seen() {
-    let (mirror, _stop) = mirror_of(docker().await);
+    let docker = docker().await;
+    let (mirror, _stop) = mirror_of(docker.clone());
     mirror.containers().await.expect("an Engine");
 
     let made = Outsider::create(
         "mirror",
         &["--label", "claw.test=mirror"],
-        "trap 'exit 3' TERM; while :; do sleep 0.05; done",
+        "trap 'exit 3' TERM; echo ready; while :; do sleep 0.05; done",
     );
     let list = until(&mirror, |list| state(list, &made.id) == Some("created")).await;
     let entry = list.iter().find(|entry| entry.id == made.id).expect("the container");
@@ -54,6 +55,7 @@ async fn what_others_do_with_containers_is_seen() {
 
     outside(&["start", &made.id]);
     until(&mirror, |list| state(list, &made.id) == Some("running")).await;
+    made.ready(&docker).await;
     outside(&["pause", &made.id]);
     until(&mirror, |list| state(list, &made.id) == Some("paused")).await;
     outside(&["unpause", &made.id]);

@@ -251,6 +251,36 @@ async fn events_that_cannot_be_read_or_end_are_a_gap_after_which_everything_is_l
 }
 
 #[tokio::test]
+async fn t32_an_engine_whose_events_always_end_at_once_is_not_asked_without_pause() {
+    let lists = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&lists);
+    let fake = Fake::start(move |line, mut stream| {
+        let lists = Arc::clone(&counted);
+        async move {
+            if line.starts_with("GET /events") {
+                return begin(&mut stream).await;
+            }
+            if line.starts_with("GET /containers/json") {
+                lists.fetch_add(1, SeqCst);
+            }
+            answer(&mut stream, "200 OK", b"[]").await
+        }
+    });
+    let pauses = MirrorPace { first_pause: Duration::from_millis(100), ..MirrorPace::default() };
+    let (mirror, _stop) = mirror_at(&fake, pauses);
+    let mut changed = mirror.changed();
+
+    let began = std::time::Instant::now();
+    for _ in 0..6 {
+        timeout(PATIENCE, changed.changed()).await.expect("it is tried again").expect("the mirror goes on");
+    }
+
+    // Each pause is twice the one before: there cannot have been more looks than that.
+    let most = 2 + (began.elapsed().as_millis() / 100).max(1).ilog2();
+    assert!(lists.load(SeqCst) <= most as usize + 1, "{} looks", lists.load(SeqCst));
+}
+
+#[tokio::test]
 async fn what_no_event_told_is_found_by_comparing_the_list() {
     let (engine, fake) = Engine::start();
     engine.set(1, "one", "running");

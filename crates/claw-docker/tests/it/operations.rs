@@ -27,7 +27,8 @@ async fn the_engine_says_its_version_and_where_it_keeps_things() {
 #[tokio::test]
 async fn a_container_is_stopped_restarted_and_removed() {
     let docker = docker().await;
-    let made = Outsider::run("stop", &[], "trap 'exit 7' TERM; while :; do sleep 0.05; done");
+    let made = Outsider::run("stop", &[], "trap 'exit 7' TERM; echo ready; while :; do sleep 0.05; done");
+    made.ready(&docker).await;
 
     docker.stop(&made.id, Duration::from_secs(20)).await.expect("stopped");
     let stopped = docker.inspect(&made.name).await.expect("there").entry;
