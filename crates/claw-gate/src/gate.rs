@@ -270,6 +270,6 @@ pub(crate) fn failure(kind: &'static str) {
 }
 
 /// Cuts to whole seconds: what clients see of keys and users has no fractions.
-fn whole_seconds(time: Timestamp) -> Timestamp {
+pub(crate) fn whole_seconds(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }

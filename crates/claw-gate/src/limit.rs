@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_stays_bounded_and_the_newest_failures_are_kept() {
+    fn a20_memory_stays_bounded_and_the_newest_failures_are_kept() {
         let (limiter, clock) = limiter(1, 100);
         for key in 0..10_000 {
             clock.advance(i64::from(key % 50 == 0));

@@ -3,10 +3,13 @@
 use std::{path::PathBuf, sync::Arc};
 
 use clap::{Args, Subcommand};
-use claw_core::{Actor, Clock, Coded as _, ErrorCode, Role, Scope, SystemClock};
+use claw_core::{Actor, Clock, ErrorCode, Role, Scope, SystemClock};
 use claw_docker::Docker;
 use claw_gate::{ForeignKey, Gate, GateConfig, Imported};
-use claw_homelab::marketplace::{Adopted, ForeignInstall};
+use claw_homelab::{
+    HomelabError,
+    marketplace::{Adopted, ForeignInstall},
+};
 use serde_json::{Value, json};
 
 use super::serve::SettingFlags;
@@ -167,7 +170,7 @@ async fn each(found: &mut Found, gate: &Gate, homelab: &HomelabPart) -> Vec<Line
         let saved = homelab.homelab.templates.save(&actor, &template.body, true).await;
         let outcome = match saved {
             Ok(_) => "taken over",
-            Err(error) if error.code() == ErrorCode::NameTaken => "here already",
+            Err(HomelabError::TemplateExists(_)) => "here already",
             Err(error) => {
                 found.problems.push(format!("template {}: {error}", template.name));
                 continue;

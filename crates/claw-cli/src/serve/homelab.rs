@@ -182,7 +182,62 @@ fn container_in(mountinfo: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use claw_docker::policy::{ContainerWish, Facts, Grants, MountWish, MountWishSource};
+
     use super::*;
+    use crate::settings::Overrides;
+
+    fn rules(policy: &Policy, wish: &ContainerWish, own: &Own) -> Vec<&'static str> {
+        let facts = Facts { own: own.clone(), ..Facts::default() };
+        let refused = policy.judge(wish, &facts, &Grants::default()).err();
+        refused.into_iter().flat_map(|refused| refused.refusals).map(|refusal| refusal.rule).collect()
+    }
+
+    fn image(reference: &str) -> ContainerWish {
+        ContainerWish { image: reference.to_owned(), ..ContainerWish::default() }
+    }
+
+    fn own_with(assignments: &[&str]) -> Own {
+        let mut flags = Overrides::default();
+        for assignment in assignments {
+            flags.set_any(assignment).expect("a setting");
+        }
+        let settings = Settings::load(&flags, &Environment::from([("HOME", "/nowhere/me")]), None);
+        own(&settings.expect("settings"))
+    }
+
+    #[test]
+    fn a17_the_servers_own_volumes_and_folders_are_nobodys_to_mount() {
+        let own = own_with(&["data_dir=/srv/claw", "host_data_dir=/host/claw"]);
+        let named = |name: &str| MountWishSource::Volume {
+            name: name.to_owned(),
+            driver: None,
+            options: Default::default(),
+        };
+        let bind = |path: &str| MountWishSource::Bind(path.to_owned());
+        for source in
+            [named("wagmios_data"), named("claw-data"), bind("/host/claw"), bind("/srv/claw/claw.db")]
+        {
+            let mount =
+                MountWish { source: source.clone(), target: "/x".into(), read_only: true, propagation: None };
+            let wish = ContainerWish { mounts: vec![mount], ..image("nginx:1.27") };
+            assert!(!rules(&Policy::default(), &wish, &own).is_empty(), "{source:?}");
+        }
+        assert_eq!(own.apps_folder.as_deref(), Some("/host/claw/containers"));
+        assert_eq!(own.apps_folder_seen_at.as_deref(), Some("/srv/claw/containers"));
+    }
+
+    #[test]
+    fn a18_images_come_from_where_the_policy_says_and_processes_are_limited() {
+        let policy = Policy::parse("[images]\nregistries = [\"docker.io\"]\n").expect("a policy");
+        let own = own_with(&[]);
+        assert!(rules(&policy, &image("nginx:1.27"), &own).is_empty());
+        assert!(!rules(&policy, &image("ghcr.io/somebody/anything:1"), &own).is_empty());
+
+        let facts = Facts { own, ..Facts::default() };
+        let approved = policy.judge(&image("nginx:1.27"), &facts, &Grants::default()).expect("permitted");
+        assert!(approved.wish().pids.is_some_and(|pids| pids > 0));
+    }
 
     #[test]
     fn a5_t8_the_container_around_the_server_is_known_by_its_id() {

@@ -16,12 +16,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{context::Context, error::CliError, output::Output, settings::Settings};
 
-use self::{parts::Parts, telemetry::Telemetry};
+use self::{parts::Parts, signals::Signals, telemetry::Telemetry};
 
 /// Runs the server until it is told to end: the first SIGTERM or SIGINT lets running jobs finish for a while, the
 /// second gives them back at once.
 pub(crate) async fn run(settings: Settings, context: &Context) -> Result<(), CliError> {
     let telemetry = Telemetry::start(&settings.log, &settings.telemetry)?;
+    let mut signals = Signals::listen();
     // First, so that a second server over another folder leaves no traces of a start that failed.
     let listener = TcpListener::bind(settings.server.listen).await.map_err(|error| {
         CliError::new(ErrorCode::Internal, format!("cannot listen on {}: {error}", settings.server.listen))
@@ -50,9 +51,9 @@ pub(crate) async fn run(settings: Settings, context: &Context) -> Result<(), Cli
     let (retention, retention_stop) = (parts.retention.clone(), stop.clone());
     let trimming = tokio::spawn(async move { retention.run(retention_stop).await });
     let counting = tokio::spawn(telemetry.keep(stop.clone()));
-    signals::next().await;
+    signals.next().await;
     tracing::info!("stopping: running jobs may finish, nothing new begins");
-    stop_in_order(worker, &stop).await;
+    stop_in_order(worker, &mut signals, &stop).await;
     match serving.await {
         Ok(outcome) => outcome?,
         Err(error) => tracing::error!(%error, "the server ended badly"),
@@ -73,13 +74,13 @@ pub(crate) async fn run(settings: Settings, context: &Context) -> Result<(), Cli
 }
 
 /// The worker first: while it finishes its jobs, watchers still see what they do.
-async fn stop_in_order(worker: WorkerHandle, stop: &CancellationToken) {
+async fn stop_in_order(worker: WorkerHandle, signals: &mut Signals, stop: &CancellationToken) {
     let hurry = worker.hurry();
     let shutdown = worker.shutdown();
     tokio::pin!(shutdown);
     tokio::select! {
         () = &mut shutdown => {}
-        () = signals::next() => {
+        () = signals.next() => {
             tracing::info!("stopping at once: running jobs go back to the queue");
             hurry.cancel();
             shutdown.await;

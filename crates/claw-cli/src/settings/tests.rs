@@ -98,7 +98,7 @@ fn a_port_variable_changes_the_port_alone_and_yields_to_a_whole_address() {
 }
 
 #[test]
-fn variables_of_a_wagmios_installation_are_honored_after_our_own() {
+fn b13_variables_of_a_wagmios_installation_are_honored_after_our_own() {
     let old = [
         ("WAGMIOS_DATA_DIR", "/app/data"),
         ("WAGMIOS_CONTAINER_CONTAINERS_DIR", "/app/data/containers"),

@@ -87,7 +87,7 @@ impl Drop for Installation {
 }
 
 #[tokio::test]
-async fn a10_b14_the_shipped_file_alone_installs_a_server_without_root_that_reaches_docker() {
+async fn a10_b14_c8_the_shipped_file_alone_installs_a_server_without_root_that_reaches_docker() {
     let installation = Installation::new();
     run(&mut command(
         &format!("{ROOT}/images/build-server"),

@@ -6,6 +6,7 @@ mod deploy;
 mod disk;
 mod docker_away;
 mod failures;
+mod homelab;
 mod local;
 mod main_job;
 mod operations;

@@ -6,7 +6,7 @@ use claw_core::{Action, Actor, KeyId, Role, Scope, Timestamp};
 use claw_store::{Precondition, StoreError};
 
 use super::{KeyMeta, clean_label, record::KeyRecord, require_scopes, target};
-use crate::{EffectPlace, Gate, GateError, audit::act};
+use crate::{EffectPlace, Gate, GateError, audit::act, gate::whole_seconds};
 
 /// A key of which only the hash is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,8 +75,8 @@ impl Gate {
             label,
             role: foreign.role,
             scopes: foreign.scopes,
-            created_at: foreign.created_at,
-            last_used_at: foreign.last_used_at,
+            created_at: whole_seconds(foreign.created_at),
+            last_used_at: whole_seconds(foreign.last_used_at),
             max_usd_per_day: None,
             expires_at: None,
             secret: None,

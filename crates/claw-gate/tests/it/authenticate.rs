@@ -6,7 +6,7 @@ use crate::house::{House, client, set};
 const TOKEN: &str = "an-installation-token-of-enough-length";
 
 #[tokio::test]
-async fn a_key_enters_as_itself_with_its_scopes_through_either_header() {
+async fn a2_a_key_enters_as_itself_with_its_scopes_through_either_header() {
     let house = House::new().await;
     let (_, admin) = house.admin_key().await;
     let (key, meta) = house.key(&admin, Role::Agent, &[Scope::JobsRead, Scope::ChatUse]).await;
@@ -21,7 +21,7 @@ async fn a_key_enters_as_itself_with_its_scopes_through_either_header() {
 }
 
 #[tokio::test]
-async fn finding_a_key_costs_one_read_and_no_write() {
+async fn c3_c4_finding_a_key_costs_one_read_and_no_write() {
     let house = House::new().await;
     let (_, admin) = house.admin_key().await;
     let (key, _) = house.key(&admin, Role::Agent, &[Scope::JobsRead]).await;
@@ -96,7 +96,7 @@ async fn t17_every_wrong_credential_gets_the_same_answer() {
 }
 
 #[tokio::test]
-async fn nothing_sent_and_something_wrong_are_told_apart() {
+async fn a1_nothing_sent_and_something_wrong_are_told_apart() {
     let house = House::new().await;
     house.admin_key().await;
 

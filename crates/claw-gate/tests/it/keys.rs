@@ -10,7 +10,7 @@ fn id(meta: &KeyMeta) -> KeyId {
 }
 
 #[tokio::test]
-async fn s31_a_new_key_is_shown_once_and_described_without_it() {
+async fn s31_a8_a_new_key_is_shown_once_and_described_without_it() {
     let house = House::new().await;
     let (_, admin) = house.admin_key().await;
 
@@ -181,7 +181,7 @@ async fn t19_raising_a_key_is_bounded_by_what_the_administrator_holds_but_keeps_
 }
 
 #[tokio::test]
-async fn t19_a_key_lowers_its_own_scopes_and_cannot_raise_them_again() {
+async fn t19_a4_a_key_lowers_its_own_scopes_and_cannot_raise_them_again() {
     let house = House::new().await;
     let (_, admin) = house.admin_key().await;
     let agent = house.agent(&admin, &[Scope::JobsRead, Scope::JobsWrite]).await;

@@ -130,7 +130,7 @@ async fn verify_tells_whose_key_it_is_and_refuses_others() {
 }
 
 #[tokio::test]
-async fn auth_status_describes_the_key_that_asks() {
+async fn b7_auth_status_describes_the_key_that_asks() {
     let lab = Lab::new().await;
     let agent = lab.key(&[Scope::JobsRead]).await;
 
