@@ -85,9 +85,10 @@ pub struct Mounted {
 }
 
 impl Facts {
-    /// Says that a network of this name will be there, since it was approved and is made before the containers are.
+    /// Says that a network of this name, of the driver `bridge`, is made before the containers are. One that exists
+    /// stays what it is.
     pub fn expect_network(&mut self, name: &str) {
-        let fact = NetworkFact { driver: "bridge".to_owned(), ..Default::default() };
-        self.networks.insert(name.to_owned(), Some(fact));
+        let made = || NetworkFact { driver: "bridge".to_owned(), ..Default::default() };
+        self.networks.entry(name.to_owned()).or_default().get_or_insert_with(made);
     }
 }

@@ -66,7 +66,7 @@ impl Facts {
         );
         let mounted = mounted(&listed);
         wanted.extend(mounted.iter().map(|mounted| mounted.source.clone()));
-        let views = views(policy, own, sees_host);
+        let views = views(policy, own, engine_socket.is_some(), sees_host);
         // Following links reads the disk.
         let paths = tokio::task::spawn_blocking(move || {
             wanted
@@ -203,7 +203,9 @@ struct View {
     seen_at: PathBuf,
 }
 
-fn views(policy: &Policy, own: &Own, sees_host: bool) -> Vec<View> {
+/// Returns what this program sees. The apps' folder is one it writes itself, so it is seen, and under the same path
+/// unless another is told; of an Engine on another machine, nothing is seen but what is told.
+fn views(policy: &Policy, own: &Own, is_local: bool, sees_host: bool) -> Vec<View> {
     let view = |host: &String, seen_at: &String| View { host: host.clone(), seen_at: PathBuf::from(seen_at) };
     let mut views: Vec<View> = policy
         .rules
@@ -212,7 +214,10 @@ fn views(policy: &Policy, own: &Own, sees_host: bool) -> Vec<View> {
         .iter()
         .filter_map(|root| root.seen_at.as_ref().map(|seen_at| view(&root.path, seen_at)))
         .collect();
-    if let (Some(host), Some(seen_at)) = (&own.apps_folder, &own.apps_folder_seen_at) {
+    if let Some(host) = &own.apps_folder
+        && let Some(seen_at) =
+            own.apps_folder_seen_at.as_ref().or_else(|| (is_local && !sees_host).then_some(host))
+    {
         views.push(view(host, seen_at));
     }
     if sees_host {
@@ -324,6 +329,30 @@ mod tests {
         }
         assert_eq!(look(&host(), "/"), Some(PathFact { real: "/".to_owned(), kind: PathKind::Folder }));
         assert_eq!(look(&host(), "/dev/null").map(|fact| fact.kind), Some(PathKind::Device));
+    }
+
+    #[test]
+    fn t1_nothing_is_seen_of_another_machine_but_what_is_told() {
+        let policy =
+            Policy::parse("mounts.roots = [{ path = '/srv/a' }, { path = '/srv/b', seen_at = '/mnt/b' }]");
+        let policy = policy.expect("readable");
+        let own = |seen_at: Option<&str>| Own {
+            apps_folder: Some("/apps".to_owned()),
+            apps_folder_seen_at: seen_at.map(str::to_owned),
+            ..Own::default()
+        };
+        let hosts = |own: &Own, is_local, sees_host| {
+            views(&policy, own, is_local, sees_host)
+                .into_iter()
+                .map(|view| (view.host, view.seen_at.display().to_string()))
+                .collect::<Vec<_>>()
+        };
+        let pair = |host: &str, seen_at: &str| (host.to_owned(), seen_at.to_owned());
+
+        assert_eq!(hosts(&own(None), false, false), [pair("/srv/b", "/mnt/b")]);
+        assert_eq!(hosts(&own(Some("/x")), false, false), [pair("/srv/b", "/mnt/b"), pair("/apps", "/x")]);
+        assert_eq!(hosts(&own(None), true, false), [pair("/srv/b", "/mnt/b"), pair("/apps", "/apps")]);
+        assert_eq!(hosts(&own(None), true, true), [pair("/srv/b", "/mnt/b"), pair("/", "/")]);
     }
 
     #[test]
