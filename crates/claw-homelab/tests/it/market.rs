@@ -125,8 +125,8 @@ async fn b9_what_an_app_needs_is_asked_for_and_what_is_odd_is_refused_with_nothi
         ),
         (with(&|new| drop(new.environment.insert("A B".into(), "1".into()))), ErrorCode::InvalidEnv, "`A B`"),
         (with(&|new| drop(new.environment.insert("A".into(), "1\n2".into()))), ErrorCode::InvalidEnv, "`A`"),
-        (with(&|new| drop(new.ports.insert(81, 8081))), ErrorCode::InvalidPort, "has no port 81"),
-        (with(&|new| drop(new.ports.insert(8080, 22))), ErrorCode::PolicyRefused, "(ports."),
+        (with(&|new| new.ports = BTreeMap::from([(81, 8081)])), ErrorCode::InvalidPort, "has no port 81"),
+        (with(&|new| new.ports = BTreeMap::from([(8080, 22)])), ErrorCode::PolicyRefused, "(ports."),
     ];
     for (new, code, because) in cases {
         let error = lab.marketplace.create(&ann(), new).await.expect_err(because);

@@ -41,7 +41,6 @@ const SERVER: &str = concat!(
 pub(crate) struct Lab {
     pub(crate) marketplace: Marketplace,
     pub(crate) homelab: Homelab,
-    pub(crate) gate: Gate,
     pub(crate) store: Store,
     pub(crate) scope: DockerScope,
     pub(crate) folder: TempDir,
@@ -81,7 +80,7 @@ impl Lab {
         let homelab = Homelab::new(HomelabParts {
             docker,
             mirror,
-            gate: gate.clone(),
+            gate,
             store: store.clone(),
             clock,
             policy: Policy::default(),
@@ -97,7 +96,7 @@ impl Lab {
                 state_folder: folder.join("data/marketplace"),
             },
         });
-        Self { marketplace: homelab.marketplace.clone(), homelab, gate, store, scope, folder, catalog, stop }
+        Self { marketplace: homelab.marketplace.clone(), homelab, store, scope, folder, catalog, stop }
     }
 
     /// A name for an install that no other test has; everything of it is removed at the end.

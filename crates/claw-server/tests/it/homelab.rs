@@ -5,6 +5,7 @@ mod containers;
 mod contract;
 pub(crate) mod engine;
 mod images;
+mod marketplace;
 mod registry;
 mod socket;
 mod system;

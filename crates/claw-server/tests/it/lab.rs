@@ -218,7 +218,10 @@ impl Lab {
             store: store.clone(),
             clock: Arc::clone(&clock),
             policy: Policy::default(),
-            own: options.own,
+            own: Own {
+                apps_folder: Some(folder.path().join("containers").display().to_string()),
+                ..options.own
+            },
             own_images: vec!["claw-sandbox:latest".into()],
             data_dir: folder.path().to_owned(),
             activity_keep: 10_000,
