@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use claw_docker::policy::{
@@ -12,6 +13,7 @@ use claw_homelab::{
     compose::{self, Labels, Project, Reader},
     marketplace::{App, Catalog},
 };
+use claw_testkit::TempDir;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../marketplace")
@@ -255,4 +257,34 @@ fn ids_are_the_names_of_their_folders_and_no_two_apps_are_the_same() {
     let folders =
         std::fs::read_dir(folder()).expect("a folder").flatten().filter(|entry| entry.path().is_dir());
     assert_eq!(folders.count(), apps.len());
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "asks the real Compose what it thinks of our files")]
+fn b1_compose_understands_what_we_write_of_every_app() {
+    // All apps in one project: each start of Compose takes a third of a second.
+    let mut all = Project::default();
+    for app in apps() {
+        let approved = judge(&read(&app), &app.grants).expect("an approved app");
+        let id = &app.about.id;
+        for (name, mut service) in approved.services {
+            service.depends_on = std::mem::take(&mut service.depends_on)
+                .into_iter()
+                .map(|(on, condition)| (format!("{id}-{on}"), condition))
+                .collect();
+            all.services.insert(format!("{id}-{name}"), service);
+        }
+        all.volumes.extend(approved.volumes);
+        all.networks.extend(approved.networks);
+    }
+    let file = compose::render(&all, &Labels::new(), Reader::Standalone);
+    let folder = TempDir::new();
+    let path = folder.write("compose.yaml", file);
+
+    let output = Command::new("docker-compose")
+        .args(["--file", &path.display().to_string(), "config", "--quiet"])
+        .output()
+        .expect("these tests need docker-compose: run `scripts/test`, which installs it");
+
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
