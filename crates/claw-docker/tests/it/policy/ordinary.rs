@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use claw_docker::policy::{
-    ContainerWish, Grants, HealthWish, LogWish, MountWish, MountWishSource, Policy, PortWish, Protocol,
-    RestartWish,
+    ContainerWish, Facts, Grants, HealthWish, LogWish, MountWish, MountWishSource, PathFact, PathKind,
+    Policy, PortWish, Protocol, Refused, RestartWish,
 };
 
 use super::world::{APPS, bind, facts, mount, pairs, plain, texts, volume};
@@ -158,6 +158,15 @@ fn capabilities_every_container_has_may_be_named_and_all_may_be_dropped() {
     let fewer = judged(|wish| wish.cap_drop = texts(&["KILL", "SYS_ADMIN"]));
     assert_eq!(fewer.cap_drop, texts(&["AUDIT_WRITE", "KILL", "MKNOD", "NET_RAW", "SYS_ADMIN"]));
 
+    let regained = judged(|wish| {
+        wish.cap_drop = texts(&["KILL", "CHOWN"]);
+        wish.cap_add = texts(&["CHOWN"]);
+    });
+    assert_eq!(
+        (regained.cap_add.len(), regained.cap_drop),
+        (0, texts(&["AUDIT_WRITE", "KILL", "MKNOD", "NET_RAW"]))
+    );
+
     let more = judged_under("powers.capabilities = ['NET_RAW', 'NET_ADMIN']", |wish| {
         wish.cap_add = texts(&["NET_RAW", "NET_ADMIN"]);
     });
@@ -204,6 +213,32 @@ fn t1_mounts_below_the_permitted_folders_are_made_by_their_real_path() {
         },
     );
     assert_eq!(media.mounts.len(), 3);
+}
+
+#[test]
+fn t1_the_apps_folder_may_be_a_volume_of_the_engine_and_what_is_ours_below_it_stays_ours() {
+    let judge = |path: &str, change: &dyn Fn(&mut Facts)| {
+        let mut wish = plain();
+        wish.mounts = vec![bind(path)];
+        let mut facts = facts(&wish);
+        change(&mut facts);
+        let rules =
+            |refused: Refused| refused.refusals.iter().map(|refusal| refusal.rule).collect::<Vec<_>>();
+        Policy::default().judge(&wish, &facts, &Grants::default()).map(drop).map_err(rules)
+    };
+    let in_engine = |facts: &mut Facts| facts.engine_folder = Some("/home/me/.wagmios".to_owned());
+    let below = |facts: &mut Facts| facts.own.folders.push(format!("{APPS}/secrets"));
+    let linked = |facts: &mut Facts| {
+        let fact = PathFact { real: "/mnt/disk/claw".to_owned(), kind: PathKind::Folder };
+        facts.own.folders.push("/opt/claw".to_owned());
+        facts.paths.insert("/opt/claw".to_owned(), fact);
+    };
+
+    assert_eq!(judge(&format!("{APPS}/web"), &in_engine), Ok(()));
+    assert_eq!(judge(&format!("{APPS}/web"), &below), Ok(()));
+    assert_eq!(judge(&format!("{APPS}/secrets/a"), &below), Err(vec!["mounts.own-folder"]));
+    assert_eq!(judge("/mnt/disk/claw/claw.db", &linked), Err(vec!["mounts.own-folder"]));
+    assert_eq!(judge("/mnt/disk", &linked), Err(vec!["mounts.own-folder"]));
 }
 
 #[test]

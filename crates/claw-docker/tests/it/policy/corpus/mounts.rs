@@ -197,6 +197,12 @@ pub(super) fn mounts(corpus: &mut Corpus) {
         },
     );
     corpus.under(
+        "mounts.roots = [{ path = '/srv' }, { path = '/srv/books', read_only = true }]",
+        "mounts.read-only",
+        "a root for reading inside one for writing",
+        |wish| with_bind(wish, "/srv/books/a"),
+    );
+    corpus.under(
         "mounts.roots = [{ path = '/home/me/documents' }]",
         "mounts.own-folder",
         "a root beside ours",
