@@ -140,7 +140,7 @@ impl Containers {
 
     async fn change(&self, actor: &Actor, container: &str, change: Change) -> Result<()> {
         let (core, actor, asked) = (Arc::clone(&self.core), actor.clone(), container.to_owned());
-        self.core.work.to_its_end(async move { core.change(&actor, &asked, change).await }).await
+        self.core.work.to_its_end(async move { Box::pin(core.change(&actor, &asked, change)).await }).await
     }
 }
 

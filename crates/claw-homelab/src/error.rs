@@ -5,6 +5,8 @@ use claw_docker::{DockerError, policy::Refused};
 use claw_gate::GateError;
 use claw_store::StoreError;
 
+use crate::compose::ComposeError;
+
 /// An operation of the homelab that was refused or failed.
 #[derive(Debug, thiserror::Error)]
 pub enum HomelabError {
@@ -20,6 +22,9 @@ pub enum HomelabError {
     /// The policy does not permit what would come of it.
     #[error(transparent)]
     Refused(#[from] Refused),
+    /// The compose file of a template cannot be taken.
+    #[error("the compose file: {0}")]
+    Compose(ComposeError),
     /// The container does not exist.
     #[error("container `{0}` does not exist: list containers to see which do")]
     ContainerNotFound(String),
@@ -102,6 +107,8 @@ impl Coded for HomelabError {
             Self::Docker(DockerError::Conflict { .. }) => ErrorCode::Conflict,
             Self::Docker(error) => error.code(),
             Self::Refused(refused) => refused.code(),
+            Self::Compose(error) if error.missing.is_some() => ErrorCode::VariablesRequired,
+            Self::Compose(error) => error.code(),
             Self::ContainerNotFound(_)
             | Self::ImageNotFound(_)
             | Self::TemplateNotFound(_)

@@ -68,7 +68,7 @@ impl Images {
             core.gate.perform(actor, deed, std::future::ready(Ok::<(), HomelabError>(()))).await?;
         }
         request::check_image(image)?;
-        core.judge_image(image).await?;
+        Box::pin(core.judge_image(image)).await?;
         core.pulls.begin(core, actor, Action::ImagesWrite, image)
     }
 
@@ -101,7 +101,7 @@ impl Images {
     /// the Engine's reason.
     pub async fn delete(&self, actor: &Actor, image: &str) -> Result<()> {
         let (core, actor, image) = (Arc::clone(&self.core), actor.clone(), image.to_owned());
-        self.core.work.to_its_end(async move { core.delete_image(&actor, &image).await }).await
+        self.core.work.to_its_end(async move { Box::pin(core.delete_image(&actor, &image)).await }).await
     }
 }
 

@@ -164,7 +164,7 @@ impl Pulls {
             action,
         };
         let (room, stop) = (Arc::clone(&self.room), self.stop.clone());
-        core.work.begin(async move { run.to_the_end(&room, &stop).await });
+        core.work.begin(async move { run.run_through(&room, &stop).await });
         Ok(PullHandle(pull))
     }
 
@@ -210,7 +210,7 @@ struct Run {
 }
 
 impl Run {
-    async fn to_the_end(self, room: &Semaphore, stop: &CancellationToken) {
+    async fn run_through(self, room: &Semaphore, stop: &CancellationToken) {
         let agent = self.activity.agent(&self.actor).await;
         let tell = |status, details: serde_json::Value| {
             self.activity.record(NewEvent {

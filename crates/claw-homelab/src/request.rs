@@ -217,7 +217,7 @@ pub(crate) fn check_image(image: &str) -> Result<()> {
     }
 }
 
-fn container_name(value: &Value) -> Result<Option<String>> {
+pub(crate) fn container_name(value: &Value) -> Result<Option<String>> {
     match value.as_str() {
         // Some clients send an empty one where the user gave none.
         Some("") => Ok(None),

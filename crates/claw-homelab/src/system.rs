@@ -137,6 +137,8 @@ impl System {
     ///
     /// The gate's refusal; [`HomelabError::Docker`] when the Engine is away.
     pub async fn summary(&self, actor: &Actor) -> Result<Summary> {
+        self.core.gate.permit(actor, Action::ActivityRead, &Resource::Any)?;
+        self.core.activity.settled().await;
         let activity = self.core.activity.counts(actor)?;
         let containers = self.core.mirror.containers().await?;
         let running = containers.iter().filter(|container| container.state == "running").count();

@@ -1,18 +1,26 @@
 //! Saved descriptions of containers.
 //!
-//! A template is any JSON object with a name. One that describes a container (`image`, …) can be deployed, which is to ask
-//! for that container like any other door does: the same policy judges it. Templates lie in the store and not in files, so
+//! A template is any JSON object with a name. One that describes a container, itself (`image`, …) or in a compose file with
+//! one service (`compose`), can be deployed, which is to ask for that container like any other door does: the same policy
+//! judges it. Templates lie in the store and not in files, so
 //! their names lead nowhere.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use claw_core::{Action, Actor, Coded as _, Decision, ErrorCode, Resource, decide};
-use claw_docker::ContainerEntry;
+use claw_docker::{
+    ContainerEntry,
+    policy::{ContainerWish, MountWishSource},
+};
 use claw_gate::{Deed, EffectPlace};
 use claw_store::{DocumentFilter, NewDocument, Precondition, StoreError};
 use serde_json::{Map, Value};
 
-use crate::{Core, EventKind, EventStatus, HomelabError, containers, request};
+use crate::{
+    Core, EventKind, EventStatus, HomelabError,
+    compose::{self, Project, Service},
+    containers, request,
+};
 
 type Result<T> = std::result::Result<T, HomelabError>;
 
@@ -135,27 +143,45 @@ impl Templates {
         done
     }
 
-    /// Makes and starts the container that a template describes, under another name if one is given. Asks for the scope of
-    /// templates and for that of containers: what may not be created at the front door may not be created here.
+    /// Makes and starts the container that a template describes, under another name if one is given, with `variables` for
+    /// those that a compose file names. Asks for the scope of templates and for that of containers: what may not be created
+    /// at the front door may not be created here.
     ///
     /// # Errors
     ///
-    /// As [`crate::Containers::create`]; [`HomelabError::TemplateNotFound`].
-    pub async fn deploy(&self, actor: &Actor, name: &str, container: Option<&str>) -> Result<ContainerEntry> {
+    /// As [`crate::Containers::create`]; [`HomelabError::TemplateNotFound`]; [`HomelabError::Compose`];
+    /// [`HomelabError::Invalid`] for a template that describes no container, or several.
+    pub async fn deploy(
+        &self,
+        actor: &Actor,
+        name: &str,
+        container: Option<&str>,
+        variables: &BTreeMap<String, String>,
+    ) -> Result<ContainerEntry> {
         self.core.gate.permit(actor, Action::TemplatesWrite, &Resource::Any)?;
         self.core.gate.permit(actor, Action::ContainersWrite, &Resource::Any)?;
         let Value::Object(mut template) = self.stored(name).await? else {
             return Err(HomelabError::TemplateNotFound(HomelabError::shown(name)));
         };
-        if !template.contains_key("image") {
-            let message =
-                format!("template `{}` describes no container: it has no `image`", HomelabError::shown(name));
-            return Err(HomelabError::invalid(ErrorCode::InvalidRequest, message));
-        }
+        let mut wish = match template.get("compose") {
+            Some(Value::String(text)) if !template.contains_key("image") => composed(name, text, variables)?,
+            _ if template.contains_key("image") => {
+                if container.is_some() {
+                    template.remove("name");
+                }
+                request::wish_of(template)?
+            }
+            _ => {
+                let message = format!(
+                    "template `{}` describes no container: it has neither `image` nor `compose`",
+                    HomelabError::shown(name)
+                );
+                return Err(HomelabError::invalid(ErrorCode::InvalidRequest, message));
+            }
+        };
         if let Some(container) = container {
-            template.insert("name".to_owned(), container.into());
+            wish.name = request::container_name(&container.into())?;
         }
-        let wish = request::wish_of(template)?;
         let by = format!("template:{name}");
         containers::create(&self.core, actor, Action::ContainersWrite, wish, &by).await
     }
@@ -176,6 +202,45 @@ fn deed(verb: &'static str, name: &str) -> Deed {
         target: format!("template:{name}"),
         place: EffectPlace::Store,
         detail: None,
+    }
+}
+
+/// Reads the one service of a compose file. Its volumes are named after the template.
+fn composed(name: &str, text: &str, variables: &BTreeMap<String, String>) -> Result<ContainerWish> {
+    let Project { services, volumes, .. } = compose::parse(text, variables).map_err(HomelabError::Compose)?;
+    let count = services.len();
+    let mut services = services.into_values();
+    let (Some(Service { mut wish, .. }), None) = (services.next(), services.next()) else {
+        let message =
+            format!("the compose file describes {count} services: a template is deployed as one container");
+        return Err(HomelabError::invalid(ErrorCode::InvalidComposeFile, message));
+    };
+    for mount in &mut wish.mounts {
+        if let MountWishSource::Volume { name: volume, driver, options } = &mut mount.source
+            && let Some(spec) = volumes.get(volume)
+        {
+            driver.clone_from(&spec.driver);
+            options.clone_from(&spec.options);
+            match &spec.name {
+                Some(real) => volume.clone_from(real),
+                None if spec.external => {}
+                None => *volume = format!("{}_{volume}", plain(name)),
+            }
+        }
+    }
+    if wish.name.is_none() {
+        wish.name = Some(plain(name));
+    }
+    Ok(wish)
+}
+
+/// Returns a template's name as Docker takes it for other things.
+fn plain(name: &str) -> String {
+    let plain: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
+    match plain.trim_matches('-') {
+        "" => UNTITLED.to_owned(),
+        plain => plain.to_owned(),
     }
 }
 

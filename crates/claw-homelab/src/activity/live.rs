@@ -50,6 +50,11 @@ impl Live {
         Arc::new(Self { newest_frames: Mutex::default(), newest: watch::Sender::new(0) })
     }
 
+    /// Returns how many places in the feed there are.
+    pub(super) fn viewers(&self) -> usize {
+        self.newest.receiver_count()
+    }
+
     /// Follows the stored feed until `stop`.
     pub(super) async fn follow(self: Arc<Self>, store: Store, stream: StreamName, stop: CancellationToken) {
         let run = async {

@@ -152,7 +152,7 @@ impl Activity {
     /// Notes an event. Never waits.
     pub fn record(&self, event: NewEvent) {
         let event = event.at(self.shared.clock.now());
-        self.send(Message::Event(event));
+        self.send(Message::Event(Box::new(event)));
     }
 
     fn send(&self, message: Message) {
@@ -258,9 +258,18 @@ impl Activity {
     /// The gate's refusal, or why the store cannot be read.
     pub async fn follow(&self, actor: &Actor, after: Option<u64>) -> Result<Feed, HomelabError> {
         self.shared.gate.permit(actor, Action::ActivityRead, &Resource::Any)?;
+        if after.is_none() {
+            // What is being written is of before.
+            self.settled().await;
+        }
         let shared = &self.shared;
         let (store, stream, live) = (shared.store.clone(), shared.stream.clone(), Arc::clone(&shared.live));
         Ok(Feed::begin(store, stream, live, after).await?)
+    }
+
+    /// Returns how many follow the feed now.
+    pub fn viewers(&self) -> usize {
+        self.shared.live.viewers()
     }
 
     /// Returns how many requests and pulls there were in the last 24 hours.

@@ -30,7 +30,7 @@ const COUNTS: (&str, &str) = ("activity-hours", "counts");
 /// What the writer is told.
 pub(super) enum Message {
     /// Write this down.
-    Event(Event),
+    Event(Box<Event>),
     /// Count a request that has no event of its own.
     Count,
     /// Tell when everything from before is written down.

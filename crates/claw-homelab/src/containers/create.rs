@@ -1,6 +1,6 @@
 //! Making a container: one way for every door.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use claw_core::{Action, Actor, Decision, Resource, decide};
 use claw_docker::{
@@ -23,7 +23,7 @@ pub(crate) async fn create(
     by: &str,
 ) -> Result<ContainerEntry> {
     let (own_core, actor, by) = (Arc::clone(core), actor.clone(), by.to_owned());
-    core.work.to_its_end(async move { own_core.create(&actor, action, wish, &by).await }).await
+    core.work.to_its_end(async move { Box::pin(own_core.create(&actor, action, wish, &by)).await }).await
 }
 
 impl Core {
@@ -44,7 +44,9 @@ impl Core {
             detail: Some(json!({ "image": wish.image, "by": by })),
         };
         let may_ask = decide(actor, action, &Resource::Any) == Decision::Allow;
-        let done = self.gate.perform(actor, deed, self.judge_and_make(actor, action, wish, by)).await;
+        // Boxed, here and below: together they would be a hundred kilobytes that move about on the stack.
+        let effect = Box::pin(self.judge_and_make(actor, action, wish, by));
+        let done = self.gate.perform(actor, deed, effect).await;
         if may_ask {
             let made = done.as_ref().ok();
             let target = made.map_or(name.as_str(), |made: &ContainerEntry| made.name.as_str());
@@ -64,10 +66,11 @@ impl Core {
         if let Some(name) = wish.name.as_deref().filter(|name| self.protection.is_own_name(name)) {
             return Err(HomelabError::Protected { what: "name", name: name.to_owned() });
         }
-        let approved = self.judge(wish).await?;
-        self.require_image(actor, action, &approved.wish().image).await?;
-        let id = self.make(&approved).await?;
-        match self.begin(&id, actor, by).await {
+        let approved = Box::pin(self.judge(wish)).await?;
+        Box::pin(self.require_image(actor, action, &approved.wish().image)).await?;
+        self.make_folders(&approved).await;
+        let id = Box::pin(self.make(&approved)).await?;
+        match Box::pin(self.begin(&id, actor, by)).await {
             Ok(entry) => Ok(entry),
             Err(error) => {
                 // Nobody should have to clear away what never ran before trying again.
@@ -93,6 +96,19 @@ impl Core {
             return Ok(());
         }
         self.pulls.begin(self, actor, action, image)?.ended().await
+    }
+
+    /// Makes the folders below that of the apps which are to be mounted and are not there.
+    async fn make_folders(&self, approved: &Approved) {
+        let Some(apps) = &self.own.apps_folder else { return };
+        for folder in approved.missing_folders() {
+            let Ok(inside) = Path::new(folder).strip_prefix(apps) else { continue };
+            let seen_at = self.own.apps_folder_seen_at.as_ref().unwrap_or(apps);
+            if let Err(error) = tokio::fs::create_dir_all(Path::new(seen_at).join(inside)).await {
+                // The Engine will refuse to mount it, and say so.
+                tracing::warn!(%error, folder, "a folder to be mounted could not be made");
+            }
+        }
     }
 
     async fn make(&self, approved: &Approved) -> Result<String> {

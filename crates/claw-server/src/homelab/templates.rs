@@ -1,5 +1,7 @@
 //! Templates.
 
+use std::collections::BTreeMap;
+
 use axum::{
     extract::State,
     response::{IntoResponse as _, Response},
@@ -134,6 +136,9 @@ async fn delete_template(
 struct DeployBody {
     /// Another name for the container than the template says.
     name: Option<String>,
+    /// Values of the variables that its compose file names.
+    #[serde(default)]
+    variables: BTreeMap<String, String>,
 }
 
 /// Deploy a template
@@ -146,7 +151,7 @@ struct DeployBody {
     request_body = DeployBody,
     responses(
         (status = 200, description = "The container, which runs.", body = Envelope<ContainerView<'static>>),
-        (status = 400, description = "`INVALID_REQUEST`: it describes no container; `INVALID_NAME`, `INVALID_IMAGE`, `INVALID_PORT`, `INVALID_ENV`, `INVALID_VOLUME_TARGET`"),
+        (status = 400, description = "`INVALID_REQUEST`: it describes no container; `INVALID_COMPOSE_FILE`, `VARIABLES_REQUIRED`, `INVALID_NAME`, `INVALID_IMAGE`, `INVALID_PORT`, `INVALID_ENV`, `INVALID_VOLUME_TARGET`"),
         (status = 403, description = "`SCOPE_REQUIRED`, `POLICY_REFUSED`, `BLOCKED_VOLUME`, `PROTECTED`, `ORIGIN_NOT_ALLOWED`"),
         (status = 404, description = "`NOT_FOUND`: there is no such template, or the registry has no such image."),
         (status = 409, description = "`NAME_TAKEN`, `CONFLICT`"),
@@ -160,8 +165,8 @@ async fn deploy_template(
     caller: Caller,
     State(homelab): State<Homelab>,
     Name(template): Name,
-    Json(DeployBody { name }): Json<DeployBody>,
+    Json(DeployBody { name, variables }): Json<DeployBody>,
 ) -> ApiResult<Response> {
-    let made = homelab.templates.deploy(&caller, &template, name.as_deref()).await?;
+    let made = homelab.templates.deploy(&caller, &template, name.as_deref(), &variables).await?;
     Ok(Envelope::of(ContainerView::of(&made, homelab.now())).into_response())
 }

@@ -83,7 +83,10 @@ impl Outsider {
 
     pub(crate) fn with_script(what: &str, options: &[&str], script: &str) -> Self {
         let name = unique(what);
-        let mut arguments = vec!["create", "--name", &name, "--init", "--network", "none"];
+        let mut arguments = vec!["create", "--name", &name, "--init"];
+        if !options.contains(&"--network") {
+            arguments.extend(["--network", "none"]);
+        }
         arguments.extend(options);
         arguments.extend([IMAGE, "bash", "-c", script]);
         let id = outside(&arguments);

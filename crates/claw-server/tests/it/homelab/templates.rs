@@ -76,3 +76,38 @@ async fn a3_a_template_is_deployed_through_the_same_policy_and_needs_the_scope_o
     save(json!({ "name": "none" })).await;
     lab.post(&deploy("none"), json!({})).send().await.assert_enveloped(400, "INVALID_REQUEST");
 }
+
+#[tokio::test]
+async fn b12_a_template_with_a_compose_file_is_deployed_as_what_it_describes() {
+    let lab = lab().await;
+    let name = Named::new("compose");
+    let save = async |template: &str, compose: &str| {
+        let body = json!({ "name": template, "compose": compose });
+        lab.post("/api/containers/templates", body).send().await.data();
+        lab.post(
+            &format!("/api/containers/templates/{template}/deploy"),
+            json!({ "name": name.0, "variables": { "WHO": "me" } }),
+        )
+        .send()
+        .await
+    };
+    let service =
+        |rest: &str| format!("services:\n  web:\n    image: {IMAGE}\n    command: [sleep, '600']\n{rest}");
+
+    save("host", &service("    network_mode: host\n")).await.assert_enveloped(403, "POLICY_REFUSED");
+    save("root", &service("    volumes: ['/:/host']\n")).await.assert_enveloped(403, "BLOCKED_VOLUME");
+    let bind =
+        "    volumes: ['x:/host']\nvolumes:\n  x:\n    driver_opts: {type: none, o: bind, device: /}\n";
+    save("bind", &service(bind)).await.assert_enveloped(403, "BLOCKED_VOLUME");
+    save("include", "include: [/etc/passwd]\n").await.assert_enveloped(400, "INVALID_COMPOSE_FILE");
+    let two = format!("{}  db:\n    image: {IMAGE}\n", service(""));
+    save("two", &two).await.assert_enveloped(400, "INVALID_COMPOSE_FILE");
+    save("missing", &service("    environment: {A: '${NOBODY}'}\n"))
+        .await
+        .assert_enveloped(400, "VARIABLES_REQUIRED");
+    let made = save("good", &service("    environment: {A: '${WHO}'}\n")).await.data();
+
+    assert_eq!((&made["name"], &made["state"]), (&json!(name.0), &json!("running")));
+    let config = lab.get(&format!("/api/containers/{}/config", name.0)).send().await.data();
+    assert_eq!(config["env"]["A"], "me");
+}
