@@ -6,6 +6,7 @@ use std::{
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use claw_core::{Clock, ErrorCode};
@@ -30,6 +31,10 @@ use crate::{
 
 /// Largest policy file; one with every line of the sample has a few KB.
 const MAX_POLICY_BYTES: u64 = 1 << 20;
+
+/// Longest time that an end of the server waits for what was begun on Docker. Whoever started the server does not wait for
+/// ever either.
+const SETTLE_LIMIT: Duration = Duration::from_secs(20);
 
 /// The homelab with the task that it depends on.
 pub(crate) struct HomelabPart {
@@ -71,7 +76,11 @@ impl HomelabPart {
     /// Lets what was begun come to its end, and ends the rest.
     pub(crate) async fn close(self) {
         // The mirror last: work that was begun waits for what it shows.
-        self.homelab.settle().await;
+        if tokio::time::timeout(SETTLE_LIMIT, self.homelab.settle()).await.is_err() {
+            tracing::warn!(
+                "what was begun on Docker is not waited for any longer: the next start finds out how it went"
+            );
+        }
         self.stop.cancel();
         if let Err(error) = self.mirroring.await {
             tracing::error!(%error, "the mirror of the Docker Engine ended badly");
