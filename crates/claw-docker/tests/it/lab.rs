@@ -96,13 +96,28 @@ impl Outsider {
 
 impl Drop for Outsider {
     fn drop(&mut self) {
-        #[expect(clippy::disallowed_methods, reason = "as above; it may be gone already")]
-        let removed = Command::new("docker")
-            .args(["--host", &endpoint(), "rm", "--force", "--volumes", &self.id])
-            .stdin(Stdio::null())
-            .output();
-        drop(removed);
+        clean_up(&["rm", "--force", "--volumes", &self.id]);
     }
+}
+
+/// What else a test makes, with the arguments that remove it; removed in the end.
+pub(crate) struct Leftover<'a>(pub(crate) [&'a str; 3]);
+
+impl Drop for Leftover<'_> {
+    fn drop(&mut self) {
+        clean_up(&self.0);
+    }
+}
+
+/// As [`outside`], also when the test has failed; what is to be removed may be gone already.
+pub(crate) fn clean_up(arguments: &[&str]) {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the command line stands for everybody else who uses the Engine"
+    )]
+    let ran =
+        Command::new("docker").arg("--host").arg(endpoint()).args(arguments).stdin(Stdio::null()).output();
+    drop(ran);
 }
 
 /// A socket in front of the Engine that can be cut.

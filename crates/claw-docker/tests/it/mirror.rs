@@ -6,7 +6,7 @@ use claw_docker::{ContainerEntry, Docker, Mirror};
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::lab::{IMAGE, Outsider, PATIENCE, Wire, docker, outside, unique};
+use crate::lab::{IMAGE, Leftover, Outsider, PATIENCE, Wire, docker, outside, unique};
 
 /// A mirror whose task ends with the test.
 fn mirror_of(docker: Docker) -> (Mirror, DropGuard) {
@@ -82,6 +82,7 @@ async fn ports_and_networks_are_seen_as_they_change() {
     let docker = docker().await;
     let (mirror, _stop) = mirror_of(docker.clone());
     let network = unique("network");
+    let _network = Leftover(["network", "rm", &network]);
     outside(&["network", "create", "--internal", &network]);
     let made =
         Outsider::create("ports", &["--network", "bridge", "--publish", "127.0.0.1:0:80"], "sleep 1000");
@@ -93,8 +94,6 @@ async fn ports_and_networks_are_seen_as_they_change() {
         list.iter().any(|entry| entry.id == made.id && entry.networks.contains(&network))
     });
     joined.await;
-    drop(made);
-    outside(&["network", "rm", &network]);
 
     let entry =
         list.iter().find(|entry| !entry.ports.is_empty() && entry.ports[0].private == 80).expect("the port");
@@ -170,6 +169,7 @@ async fn images_are_seen_as_they_come_and_go() {
     let known =
         async || mirror.images().await.expect("an Engine").iter().any(|image| image.tags.contains(&name));
 
+    let _tag = Leftover(["rmi", "--no-prune", &name]);
     outside(&["tag", IMAGE, &name]);
     let mut changed = mirror.changed();
     let seen = timeout(PATIENCE, async {

@@ -10,7 +10,7 @@ use claw_docker::{
 use futures_util::StreamExt;
 use tokio::time::timeout;
 
-use crate::lab::{IMAGE, Outsider, PATIENCE, docker, outside, unique};
+use crate::lab::{IMAGE, Leftover, Outsider, PATIENCE, docker, outside, unique};
 
 #[tokio::test]
 async fn the_engine_says_its_version_and_where_it_keeps_things() {
@@ -118,6 +118,7 @@ async fn a15_what_looks_like_an_option_or_a_path_is_no_name() {
 async fn all_that_is_known_of_a_container_is_told() {
     let docker = docker().await;
     let volume = unique("details");
+    let _volume = Leftover(["volume", "rm", &volume]);
     let mount = format!("type=volume,source={volume},target=/data,readonly");
     let options = [
         "--env",
@@ -154,7 +155,6 @@ async fn all_that_is_known_of_a_container_is_told() {
     outside(&["rm", "--force", &made.id]);
     let known = docker.volume(&volume).await.expect("asked").expect("there");
     let listed = docker.volumes().await.expect("listed");
-    outside(&["volume", "rm", &volume]);
 
     let entry = &details.entry;
     assert_eq!((&entry.id, &entry.name, entry.image.as_str()), (&made.id, &made.name, IMAGE));
@@ -222,6 +222,7 @@ async fn images_and_networks_are_listed_and_looked_into() {
 async fn an_image_that_a_container_uses_is_not_removed() {
     let docker = docker().await;
     let name = format!("{}:1", unique("image"));
+    let _tag = Leftover(["rmi", "--no-prune", &name]);
     outside(&["tag", IMAGE, &name]);
     let id = docker.inspect_image(&name).await.expect("there").entry.id;
     let made = Outsider::create("image", &[], "true");

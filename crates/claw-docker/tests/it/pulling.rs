@@ -13,7 +13,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::lab::{PATIENCE, Wire, docker, outside, unique};
+use crate::lab::{PATIENCE, Wire, clean_up, docker, outside, unique};
 
 /// What the registry does with the layer.
 #[derive(Clone)]
@@ -52,9 +52,7 @@ impl Registry {
 impl Drop for Registry {
     fn drop(&mut self) {
         self.task.abort();
-        #[expect(clippy::disallowed_methods, reason = "cleaning up, also when the test has failed")]
-        let removed = std::process::Command::new("docker").args(["rmi", "--force", &self.image]).output();
-        drop(removed);
+        clean_up(&["rmi", "--force", &self.image]);
     }
 }
 
