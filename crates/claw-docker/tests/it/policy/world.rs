@@ -51,6 +51,9 @@ fn on_the_host(path: &str) -> Option<PathFact> {
         _ if path == inner("link-to-root") => ("/".to_owned(), PathKind::Folder),
         _ if path == inner("link-to-home") => ("/home/me/documents".to_owned(), PathKind::Folder),
         _ if path == inner("link-to-socket") => ("/run/docker.sock".to_owned(), PathKind::Socket),
+        _ if path == inner("link-to-containerd") => {
+            ("/run/containerd/containerd.sock".to_owned(), PathKind::Socket)
+        }
         _ if path == inner("link-to-own") => ("/var/lib/claw/claw.db".to_owned(), PathKind::File),
         _ if path == inner("link-inside") => (inner("grafana"), PathKind::Folder),
         _ if path == inner("dangling") => (path.to_owned(), PathKind::Other),

@@ -27,6 +27,7 @@ pub(super) fn mounts(corpus: &mut Corpus) {
             "/run/buildkit/buildkitd.sock",
             "/home/me/.docker/run/docker.sock",
             "/home/me/.wagmios/containers/link-to-socket",
+            "/home/me/.wagmios/containers/link-to-containerd",
         ],
         with_bind,
     );
@@ -202,6 +203,9 @@ pub(super) fn mounts(corpus: &mut Corpus) {
         "a root for reading inside one for writing",
         |wish| with_bind(wish, "/srv/books/a"),
     );
+    corpus.under("mounts.docker_socket = true", "mounts.engine-socket", "permitted, but by a link", |wish| {
+        with_bind(wish, &format!("{APPS}/link-to-socket"));
+    });
     corpus.under(
         "mounts.roots = [{ path = '/home/me/documents' }]",
         "mounts.own-folder",
