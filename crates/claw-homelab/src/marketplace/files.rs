@@ -162,6 +162,26 @@ impl Folder {
     }
 }
 
+impl Folder {
+    /// Removes the folder as [`Folder::remove_all`] does, and tells whether it is gone: what the users of containers
+    /// made may be theirs alone.
+    pub(crate) fn remove_what_we_may(&self) -> Result<bool, MarketplaceError> {
+        match self.remove_all() {
+            Ok(()) => Ok(true),
+            Err(MarketplaceError::Files { source, path, .. })
+                if matches!(
+                    source.kind(),
+                    io::ErrorKind::PermissionDenied | io::ErrorKind::DirectoryNotEmpty
+                ) =>
+            {
+                tracing::warn!(path, %source, "data of an app cannot be removed by this user");
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
 pub(crate) fn failed(doing: &'static str, path: &Path, source: io::Error) -> MarketplaceError {
     MarketplaceError::Files { doing, path: path.display().to_string(), source }
 }

@@ -49,7 +49,7 @@ pub struct Uninstalled {
     pub install_id: String,
     /// Its app.
     pub app_id: String,
-    /// Where its data is, if it was kept.
+    /// Where its data is, if it was kept, or belongs to users of its containers and cannot be removed by us.
     pub data_kept_in: Option<String>,
     /// Its volumes, if they were kept.
     pub volumes_kept: Vec<String>,
@@ -429,22 +429,20 @@ impl Inner {
         self.settle(&record).await;
         let (folder, approved) = (self.folder(&record), self.approved_files());
         let approved_file = format!("{}.yaml", record.install_id);
-        on_disk(move || {
-            if delete_data {
-                folder.remove_all()?;
-            } else {
-                // The values stay with the data, which may need its passwords.
-                for name in [files::COMPOSE, files::README, files::BACKUP] {
-                    folder.remove_file(name)?;
-                }
+        let left = on_disk(move || {
+            let removed = delete_data && folder.remove_what_we_may()?;
+            // The values stay with the data, which may need its passwords.
+            for name in [files::COMPOSE, files::README, files::BACKUP] {
+                folder.remove_file(name)?;
             }
-            approved.remove_file(&approved_file)
+            approved.remove_file(&approved_file)?;
+            Ok(!removed)
         })
         .await?;
         fault::point("app.removed");
         self.records.delete(&read).await?;
         Ok(Uninstalled {
-            data_kept_in: (!delete_data).then(|| super::shown(&self.host_folder(&record))),
+            data_kept_in: left.then(|| super::shown(&self.host_folder(&record))),
             volumes_kept: if delete_data { Vec::new() } else { volumes },
             install_id: record.install_id,
             app_id: record.app_id,

@@ -31,6 +31,9 @@ const MAX_BYTES: usize = 2 * 1024 * 1024;
 /// How long the list counts before it is asked for again.
 const FRESH_SECS: u64 = 10 * 60;
 
+/// How long after a failure it is asked for again.
+const RETRY_SECS: u64 = 60;
+
 /// A catalog on the web. Cheap to clone.
 #[derive(Clone)]
 pub struct Remote {
@@ -86,10 +89,16 @@ impl Remote {
         if self.inner.asked.compare_exchange(before, now, Ordering::Relaxed, Ordering::Relaxed).is_err() {
             return Ok(None);
         }
-        let text = self.fetch(self.inner.manifest.clone()).await?;
-        let apps =
-            original::manifest(text.as_bytes()).map_err(|reason| MarketplaceError::Remote { reason })?;
-        Ok(Some(apps.into_iter().map(App::listed).collect()))
+        let read = match self.fetch(self.inner.manifest.clone()).await {
+            Ok(text) => {
+                original::manifest(text.as_bytes()).map_err(|reason| MarketplaceError::Remote { reason })
+            }
+            Err(error) => Err(error),
+        };
+        if read.is_err() {
+            self.inner.asked.store(now.saturating_sub(FRESH_SECS - RETRY_SECS), Ordering::Relaxed);
+        }
+        Ok(Some(read?.into_iter().map(App::listed).collect()))
     }
 
     /// Returns an app of the list with its compose file.

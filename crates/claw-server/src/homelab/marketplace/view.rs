@@ -416,7 +416,7 @@ pub(super) struct UninstalledView {
     app_id: String,
     /// Always `uninstalled`.
     status: &'static str,
-    /// The folder on the host that has its data, if that was kept.
+    /// The folder on the host that has its data, if that was kept, or belongs to others and could not be removed.
     #[serde(skip_serializing_if = "Option::is_none")]
     data_kept_in: Option<String>,
     /// Its volumes, if they were kept.
