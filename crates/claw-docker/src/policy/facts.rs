@@ -45,6 +45,8 @@ pub enum PathKind {
     Folder,
     /// A plain file.
     File,
+    /// The compose file or the passwords of an installed app, a folder with them, or one with such folders.
+    AppFiles,
     /// A socket.
     Socket,
     /// A device.

@@ -252,7 +252,11 @@ fn look(views: &[View], host: &str) -> Option<PathFact> {
 fn resolve(path: &Path) -> Option<(PathBuf, PathKind)> {
     match path.canonicalize() {
         Ok(real) => {
-            let kind = kind_of(&fs::symlink_metadata(&real).ok()?);
+            let kind = match kind_of(&fs::symlink_metadata(&real).ok()?) {
+                PathKind::Folder if holds_app_files(&real) => PathKind::AppFiles,
+                PathKind::File if real.file_name().is_some_and(is_app_file) => PathKind::AppFiles,
+                kind => kind,
+            };
             Some((real, kind))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -262,13 +266,37 @@ fn resolve(path: &Path) -> Option<(PathBuf, PathKind)> {
             }
             let (parent, kind) = resolve(path.parent()?)?;
             let kind = match kind {
-                PathKind::Folder | PathKind::Missing => PathKind::Missing,
+                PathKind::Folder | PathKind::AppFiles | PathKind::Missing => PathKind::Missing,
                 PathKind::File | PathKind::Socket | PathKind::Device | PathKind::Other => PathKind::Other,
             };
             Some((parent.join(path.file_name()?), kind))
         }
         Err(_) => None,
     }
+}
+
+/// Folders that are looked into for such files. One with more is taken for one that has them.
+const MOST_FOLDERS: usize = 1_000;
+
+fn is_app_file(name: &std::ffi::OsStr) -> bool {
+    path::APP_FILES.iter().any(|file| name == *file)
+}
+
+/// Tells whether a folder, or one directly in it, has files of an installed app.
+fn holds_app_files(folder: &Path) -> bool {
+    let has =
+        |folder: &Path| path::APP_FILES.iter().any(|file| fs::symlink_metadata(folder.join(file)).is_ok());
+    if has(folder) {
+        return true;
+    }
+    // What cannot be read is decided by where it is.
+    let Ok(entries) = fs::read_dir(folder) else { return false };
+    for (number, entry) in entries.flatten().enumerate() {
+        if number == MOST_FOLDERS || entry.file_type().is_ok_and(|kind| kind.is_dir()) && has(&entry.path()) {
+            return true;
+        }
+    }
+    false
 }
 
 fn kind_of(metadata: &fs::Metadata) -> PathKind {
@@ -303,6 +331,8 @@ mod tests {
         let root = folder.path().canonicalize().expect("there");
         let at = |path: &str| format!("{}/{path}", root.display());
         fs::create_dir_all(at("apps/jellyfin")).expect("made");
+        fs::create_dir_all(at("apps/vault/home/config")).expect("made");
+        fs::write(at("apps/vault/home/.env"), "").expect("written");
         fs::write(at("apps/file"), "").expect("written");
         symlink("/etc", at("apps/link")).expect("linked");
         symlink("jellyfin", at("apps/inside")).expect("linked");
@@ -313,6 +343,10 @@ mod tests {
         for (asked, real, kind) in [
             ("apps/jellyfin", at("apps/jellyfin"), PathKind::Folder),
             ("apps/file", at("apps/file"), PathKind::File),
+            ("apps/vault", at("apps/vault"), PathKind::AppFiles),
+            ("apps/vault/home", at("apps/vault/home"), PathKind::AppFiles),
+            ("apps/vault/home/.env", at("apps/vault/home/.env"), PathKind::AppFiles),
+            ("apps/vault/home/config", at("apps/vault/home/config"), PathKind::Folder),
             ("apps/link", "/etc".to_owned(), PathKind::Folder),
             ("apps/link/passwd", "/etc/passwd".to_owned(), PathKind::File),
             ("apps/link/no-such/a", "/etc/no-such/a".to_owned(), PathKind::Missing),

@@ -4,6 +4,10 @@
 
 use std::borrow::Cow;
 
+/// Files of an installed app that say what it is made of, and with which passwords.
+pub(super) const APP_FILES: [&str; 5] =
+    [".env", "compose.yaml", "compose.yml", "docker-compose.yaml", "docker-compose.yml"];
+
 /// Longest path the kernel takes.
 const MAX_PATH_BYTES: usize = 4095;
 

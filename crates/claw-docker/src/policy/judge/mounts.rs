@@ -136,7 +136,13 @@ fn judge_bind(case: &mut Case<'_>, field: &str, source: &str, read_only: bool) -
         return None;
     };
     match fact.kind {
-        PathKind::Missing | PathKind::Folder | PathKind::File => {}
+        PathKind::AppFiles if is_app(case, real) => {
+            let message =
+                format!("{} is, or holds, the compose file and passwords of an app", quoted(&asked));
+            case.refuse("mounts.app-files", field, message);
+            return None;
+        }
+        PathKind::Missing | PathKind::Folder | PathKind::File | PathKind::AppFiles => {}
         PathKind::Socket | PathKind::Device | PathKind::Other => {
             case.refuse("mounts.special", field, format!("{} is neither file nor folder", quoted(&asked)));
             return None;
@@ -149,6 +155,20 @@ fn judge_bind(case: &mut Case<'_>, field: &str, source: &str, read_only: bool) -
         return None;
     }
     Some(fact.real.clone())
+}
+
+/// Tells whether a path is where the files of apps lie: `<apps>/<app>/<install>/`. What an app has put deeper is its own.
+fn is_app(case: &Case<'_>, real: &str) -> bool {
+    let Some(apps) = case.facts.own.apps_folder.as_deref().map(|apps| resolved(case, apps)) else {
+        return false;
+    };
+    let inner = real.strip_prefix(apps).unwrap_or_default().trim_start_matches('/');
+    match inner.split('/').collect::<Vec<_>>().as_slice() {
+        [""] => false,
+        [_] | [_, _] => true,
+        [_, _, file] => path::APP_FILES.contains(file),
+        _ => false,
+    }
 }
 
 /// Tells whether a path is, holds or lies in the Engine's folder. The apps' folder may be a volume of ours, and so lie

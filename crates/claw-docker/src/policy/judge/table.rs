@@ -71,6 +71,7 @@ rules! {
     "mounts.outside-roots": "only what lies below the folders that the policy names",
     "mounts.unseen": "only what could be looked at",
     "mounts.whole-root": "not all installed apps at once",
+    "mounts.app-files": "not the compose file and the passwords of an app",
     "mounts.special": "only files and folders",
     "mounts.read-only": "what is for reading only is mounted so",
     "mounts.nested": "nothing below a folder that another container can write",

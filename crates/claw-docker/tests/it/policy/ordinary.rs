@@ -236,6 +236,8 @@ fn t1_the_apps_folder_may_be_a_volume_of_the_engine_and_what_is_ours_below_it_st
 
     assert_eq!(judge(&format!("{APPS}/web"), &in_engine), Ok(()));
     assert_eq!(judge(&format!("{APPS}/web"), &below), Ok(()));
+    // Whatever an app keeps in a folder of its own, that folder is the app's.
+    assert_eq!(judge(&format!("{APPS}/vault/home/config"), &below), Ok(()));
     assert_eq!(judge(&format!("{APPS}/secrets/a"), &below), Err(vec!["mounts.own-folder"]));
     assert_eq!(judge("/mnt/disk/claw/claw.db", &linked), Err(vec!["mounts.own-folder"]));
     assert_eq!(judge("/mnt/disk", &linked), Err(vec!["mounts.own-folder"]));

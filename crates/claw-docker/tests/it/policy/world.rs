@@ -61,6 +61,8 @@ fn on_the_host(path: &str) -> Option<PathFact> {
         _ if path == inner("app.sock") => (path.to_owned(), PathKind::Socket),
         _ if path == inner("sda") => (path.to_owned(), PathKind::Device),
         _ if path == inner("new") => (path.to_owned(), PathKind::Missing),
+        _ if path.starts_with(&inner("vault")) => (path.to_owned(), PathKind::AppFiles),
+        _ if path == inner("link-to-vault") => (inner("vault"), PathKind::AppFiles),
         _ if path.starts_with(&inner("unseen")) => return None,
         "/srv/link-to-apps" => (inner("grafana"), PathKind::Folder),
         "/var/run/docker.sock" | "/run/docker.sock" => ("/run/docker.sock".to_owned(), PathKind::Socket),

@@ -171,6 +171,14 @@ pub(super) fn mounts(corpus: &mut Corpus) {
     for path in below(&["dangling", "pipe", "app.sock", "sda"]) {
         corpus.one("mounts.special", &path, |wish| with_bind(wish, &path));
     }
+    for path in below(&["vault", "vault/home", "vault/home/.env", "vault/home/compose.yaml", "link-to-vault"])
+    {
+        corpus.one("mounts.app-files", &path, |wish| with_bind(wish, &path));
+        corpus.one("mounts.app-files", &format!("{path}, reading only"), |wish| {
+            with_bind(wish, &path);
+            wish.mounts[0].read_only = true;
+        });
+    }
     for path in below(&["unseen", "unseen/a"]) {
         corpus.one("mounts.unseen", &path, |wish| with_bind(wish, &path));
     }
