@@ -93,7 +93,8 @@ fn cap(text: &str) -> Result<Cap, String> {
     if text == "none" { Ok(Cap(None)) } else { dollars(text).map(|amount| Cap(Some(amount))) }
 }
 
-fn dollars(text: &str) -> Result<f64, String> {
+/// Reads an amount of US dollars.
+pub(super) fn dollars(text: &str) -> Result<f64, String> {
     let amount: f64 = text.parse().map_err(|_| "expected an amount such as 2.50".to_owned())?;
     Usd::from_dollars(amount).map(|_| amount).ok_or_else(|| "expected an amount of 0 or more".to_owned())
 }

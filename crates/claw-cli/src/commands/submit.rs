@@ -6,7 +6,7 @@ use clap::Args;
 use claw_client::{Client, Job, SubmitJob};
 use claw_core::{ErrorCode, JobId, JobSpec, JobStatus};
 
-use super::{logs, result};
+use super::{key::dollars, logs, result};
 use crate::{context::Context, error::CliError, ids, prompt, render, untrusted};
 
 /// The flags of `claw submit`.
@@ -30,7 +30,7 @@ pub(crate) struct Arguments {
     #[arg(short = 'd', long, value_name = "FOLDER")]
     working_dir: Option<String>,
     /// Most that the job may cost in US dollars
-    #[arg(short, long, value_name = "USD")]
+    #[arg(short, long, value_name = "USD", value_parser = dollars, allow_negative_numbers = true)]
     budget: Option<f64>,
     /// A tool the agent may use; can be repeated [default: all]
     #[arg(long, value_name = "TOOL")]

@@ -1,6 +1,9 @@
 //! `claw workspace`: workspaces, their files and their history.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::Read as _,
+    path::{Path, PathBuf},
+};
 
 use clap::{Args, Subcommand};
 use claw_client::{Client, NewWorkspace, Workspace};
@@ -163,11 +166,17 @@ fn read_text(from: &Path) -> Result<String, CliError> {
         return prompt::read_stdin(MAX_FILE_BYTES);
     }
     let cannot = |reason: String| CliError::usage(format!("cannot read {}: {reason}", from.display()));
-    let size = std::fs::metadata(from).map_err(|error| cannot(error.to_string()))?.len();
-    if size > MAX_FILE_BYTES as u64 {
-        return Err(cannot(format!("it has {size} bytes; the limit is {MAX_FILE_BYTES}")));
+    let read = || -> std::io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        // Not its size: a device or a pipe has none, and goes on for ever.
+        std::fs::File::open(from)?.take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let bytes = read().map_err(|error| cannot(error.to_string()))?;
+    if bytes.len() > MAX_FILE_BYTES {
+        return Err(cannot(format!("it has more than {MAX_FILE_BYTES} bytes, the most that is sent")));
     }
-    std::fs::read_to_string(from).map_err(|error| cannot(error.to_string()))
+    String::from_utf8(bytes).map_err(|_| cannot("it is not UTF-8 text".to_owned()))
 }
 
 async fn create(context: &Context, client: &Client, create: Create) -> Result<(), CliError> {

@@ -19,6 +19,9 @@ async fn a_command_line_that_cannot_be_understood_exits_with_64() {
         &["status", "--no-such-flag"],
         &["submit"],
         &["submit", "x", "-p", "10"],
+        &["submit", "x", "--budget", "nan"],
+        &["submit", "x", "--budget", "inf"],
+        &["submit", "x", "--budget", "-1"],
         &["list", "--status", "gone"],
         &["key", "create", "--scope", "everything"],
         &["--api-url", "ftp://x", "list"],
@@ -80,6 +83,15 @@ async fn without_a_credential_or_with_a_wrong_one_the_hint_names_the_variable() 
         assert!(said.contains("CLAW_API_KEY"), "{said}");
         assert!(!said.contains("wag_live_wrong"), "{said}");
     }
+}
+
+#[tokio::test]
+async fn a_file_without_an_end_is_not_read_without_an_end() {
+    let server = Server::start().await;
+
+    let said = server.claw(&["workspace", "create", "w", "--claude-md", "/dev/zero"]).await.failed(64);
+
+    assert!(said.contains("/dev/zero: it has more than 1900000 bytes"), "{said}");
 }
 
 #[tokio::test]

@@ -64,13 +64,12 @@ impl Worker {
                     fault::point("worker.claimed");
                     let worker = Arc::clone(&self);
                     let stop_runs = stop_runs.child_token();
-                    let state_slots = Arc::clone(&slots);
-                    self.state.set_active(self.config.capacity - slots.available_permits());
+                    self.state.run_began();
                     let span = spans::run(&claimed, self.clock.as_ref());
                     let run = async move {
                         worker.run_supervised(*claimed, stop_runs).await;
                         drop(slot);
-                        worker.state.set_active(worker.config.capacity - state_slots.available_permits());
+                        worker.state.run_ended();
                     };
                     runs.spawn(run.instrument(span));
                     continue;

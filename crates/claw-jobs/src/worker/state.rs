@@ -73,8 +73,12 @@ impl WorkerState {
         self.with(|inner| inner.snapshot.capacity = capacity);
     }
 
-    pub(super) fn set_active(&self, active: usize) {
-        self.with(|inner| inner.snapshot.active = active);
+    pub(super) fn run_began(&self) {
+        self.with(|inner| inner.snapshot.active += 1);
+    }
+
+    pub(super) fn run_ended(&self) {
+        self.with(|inner| inner.snapshot.active = inner.snapshot.active.saturating_sub(1));
     }
 
     /// Sets why no job is claimed and tells whether that is news.
@@ -117,7 +121,7 @@ mod tests {
 
         assert_eq!(state.why_waits(&job, at(0)), None);
         state.set_capacity(1);
-        state.set_active(1);
+        state.run_began();
         assert_eq!(state.why_waits(&job, at(0)), Some(wait("all 1 places are taken by running jobs", None)));
         let error = Some("overloaded".to_owned());
         job.state = JobState::Pending { not_before: Some(at(9)), last_error: error };

@@ -75,6 +75,21 @@ async fn p1_a_job_that_waits_is_claimed_by_a_signal_and_not_by_a_timer() {
 }
 
 #[tokio::test]
+async fn a_worker_is_busy_while_a_job_runs_and_not_after_it() {
+    let house = House::new().await;
+    let worker = house.worker().await;
+    let job = house.submit(&admin(), scripted(&json!([{"hold": "a while"}, {"text": "ok"}]))).await;
+    house.model.wait_for_hold("a while").await;
+    assert_eq!(house.state.snapshot().active, 1);
+
+    house.model.release("a while");
+    house.ended(job.id).await;
+
+    wait_until("nothing runs", Duration::from_secs(10), async || house.state.snapshot().active == 0).await;
+    worker.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_shutdown_gives_the_running_job_back() {
     let house = House::new().await;
     let worker = house.worker().await;
