@@ -46,6 +46,10 @@ const RECHECK: Duration = Duration::from_secs(30);
 /// Largest message of a viewer, in bytes: nothing they say is read.
 const MAX_MESSAGE_BYTES: usize = 4096;
 
+/// Bytes of the buffers of one viewer, for what comes and for what goes. Memory grows with the number of viewers by these.
+const READ_BUFFER_BYTES: usize = 1024;
+const WRITE_BUFFER_BYTES: usize = 8 * 1024;
+
 /// Shortest time between two batches to one viewer, so that a busy feed costs a bounded number of small writes.
 const PACE: Duration = Duration::from_millis(50);
 
@@ -166,6 +170,8 @@ async fn follow_activity(
     let room = server.viewers().clone().try_acquire_owned().map_err(|_full| no_room())?;
     let socket_task = connection.sockets.token();
     let response = upgrade
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(WRITE_BUFFER_BYTES)
         .max_message_size(MAX_MESSAGE_BYTES)
         .max_frame_size(MAX_MESSAGE_BYTES)
         .on_failed_upgrade(|error| tracing::debug!(%error, "a socket could not be opened"))
