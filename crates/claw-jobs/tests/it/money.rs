@@ -263,20 +263,27 @@ impl Drop for EndsWithoutAnswer {
 async fn without_a_store_nothing_is_spent() {
     let mut house = House::new().await;
     let (gate, status) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
-    let (held, seen) = (Arc::clone(&gate), Arc::clone(&status));
+    let asking = Arc::new(Semaphore::new(0));
+    let (held, seen, began) = (Arc::clone(&gate), Arc::clone(&status), Arc::clone(&asking));
     let worker = house
         .worker_in(FakeSandbox::new(move |agent| {
-            let (held, seen) = (Arc::clone(&held), Arc::clone(&seen));
+            let (held, seen, began) = (Arc::clone(&held), Arc::clone(&seen), Arc::clone(&began));
             async move {
                 let seen = EndsWithoutAnswer(seen);
+                began.add_permits(1);
                 held.acquire().await.expect("open").forget();
                 seen.0.store(usize::from(agent.ask_model().await.0), Ordering::SeqCst);
                 std::future::pending().await
             }
         }))
         .await;
-    let job = house.submit(&admin(), spec()).await.id;
-    house.until("the job runs", job, |job| job.status() == JobStatus::Running).await;
+    house.submit(&admin(), spec()).await;
+    // A job is `Running` from its claim on, and a worker that loses the store then may never start the agent.
+    tokio::time::timeout(Duration::from_secs(30), asking.acquire())
+        .await
+        .expect("the agent began")
+        .expect("open")
+        .forget();
 
     house.cut_store().await;
     gate.add_permits(1);
