@@ -1,18 +1,26 @@
 //! The client itself: one HTTP connection pool, one server, at most one credential.
 
-use std::{sync::Once, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, Once},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use claw_core::{ErrorCode, Secret};
-use reqwest::{Method, Response, StatusCode, header::HeaderValue};
+use reqwest::{
+    Method, Response, StatusCode,
+    header::{HeaderMap, HeaderValue},
+};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
+use tokio::time::timeout;
 
-use crate::{Answer, ClientError, ServerUrl};
+use crate::{Answer, ClientError, InProcess, ServerUrl, in_process};
 
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest silence inside an answer. Event streams send a comment every 15 seconds.
+/// Longest silence inside an answer, once it has begun. Event streams send a comment every 15 seconds.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// Longest call that is not a stream. Creating a workspace runs git on the server.
 const CALL_TIMEOUT: Duration = Duration::from_secs(120);
@@ -53,11 +61,23 @@ impl Credential {
 }
 
 /// A client of one server. Cloning is cheap and shares the connections.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Client {
     http: reqwest::Client,
+    /// Who answers instead of a server at the other end of a connection.
+    inside: Option<Arc<dyn InProcess>>,
     server: ServerUrl,
     credential: Option<(&'static str, HeaderValue)>,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("server", &self.server)
+            .field("has_credential", &self.has_credential())
+            .field("in_process", &self.inside.is_some())
+            .finish()
+    }
 }
 
 impl Client {
@@ -72,7 +92,6 @@ impl Client {
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("claw-client/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(READ_TIMEOUT)
             // A redirect would carry the API key to wherever it points.
             .redirect(reqwest::redirect::Policy::none());
         if server.is_loopback() {
@@ -85,7 +104,12 @@ impl Client {
         }
         let http = builder.build().map_err(|error| ClientError::unreachable(&server, error))?;
         let credential = credential.map(|credential| credential.header()).transpose()?;
-        Ok(Self { http, server, credential })
+        Ok(Self { http, inside: None, server, credential })
+    }
+
+    /// Returns the same client with its requests answered by `inside`, in this process and without a connection.
+    pub fn answered_by(&self, inside: Arc<dyn InProcess>) -> Self {
+        Self { inside: Some(inside), ..self.clone() }
     }
 
     /// Returns the server's address.
@@ -178,6 +202,12 @@ impl Call<'_> {
         self
     }
 
+    /// Lets the whole call take this long: the server answers when the work is done.
+    pub(crate) fn within(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
     /// Sends the request and returns an answer of the 200s.
     pub(crate) async fn send(self) -> Result<Response, ClientError> {
         let server = &self.client.server;
@@ -185,7 +215,14 @@ impl Call<'_> {
             Some(timeout) => self.request.timeout(timeout),
             None => self.request,
         };
-        let response = request.send().await.map_err(|error| ClientError::unreachable(server, error))?;
+        let sent = match &self.client.inside {
+            None => request.send().await,
+            Some(inside) => match request.build() {
+                Ok(request) => Ok(in_process::answer(inside.as_ref(), request).await),
+                Err(error) => Err(error),
+            },
+        };
+        let response = sent.map_err(|error| ClientError::unreachable(server, error))?;
         let status = response.status();
         if status.is_success() || self.accepted == Some(status) {
             return Ok(response);
@@ -229,10 +266,22 @@ impl Call<'_> {
     pub(crate) async fn data<T: DeserializeOwned>(self) -> Result<Answer<T>, ClientError> {
         #[derive(serde::Deserialize)]
         struct Envelope {
+            #[serde(default = "yes")]
+            success: bool,
             data: Box<RawValue>,
         }
         let server = self.client.server.clone();
-        let envelope = self.json::<Envelope>().await?.into_value();
+        let answer = self.json::<Envelope>().await?;
+        if !answer.success {
+            // Other servers of this dialect may refuse so.
+            return Err(ClientError::refused(
+                StatusCode::OK,
+                &HeaderMap::new(),
+                answer.json().as_bytes(),
+                None,
+            ));
+        }
+        let envelope = answer.into_value();
         Answer::decode(envelope.data).map_err(|error| {
             let message = format!("{server} answered data that this client does not understand ({error})");
             ClientError::new(ErrorCode::UnexpectedAnswer, message)
@@ -240,9 +289,24 @@ impl Call<'_> {
     }
 }
 
+fn yes() -> bool {
+    true
+}
+
+/// Returns the next bytes of an answer, or `None` at its end. Cancel safe.
+pub(crate) async fn next_chunk(
+    response: &mut Response,
+    server: &ServerUrl,
+) -> Result<Option<Bytes>, ClientError> {
+    match timeout(READ_TIMEOUT, response.chunk()).await {
+        Ok(chunk) => chunk.map_err(|error| ClientError::unreachable(server, error)),
+        Err(_) => Err(ClientError::silent(server)),
+    }
+}
+
 async fn read_all(mut response: Response, limit: usize, server: &ServerUrl) -> Result<Vec<u8>, ClientError> {
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| ClientError::unreachable(server, error))? {
+    while let Some(chunk) = next_chunk(&mut response, server).await? {
         if body.len() + chunk.len() > limit {
             let message = format!("the answer of {server} is larger than {} MiB", limit >> 20);
             return Err(ClientError::unexpected(response.status(), message));
@@ -266,7 +330,7 @@ impl FileDownload {
     ///
     /// Fails when the connection breaks.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, ClientError> {
-        self.response.chunk().await.map_err(|error| ClientError::unreachable(&self.server, error))
+        next_chunk(&mut self.response, &self.server).await
     }
 }
 

@@ -8,6 +8,9 @@ use serde::Deserialize;
 
 use crate::ServerUrl;
 
+/// As much of a refusal's body as is kept, for those who show it as it came.
+const KEPT_BODY_BYTES: usize = 512;
+
 /// A call that did not succeed: the server refused it, or could not be asked.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{message}")]
@@ -15,6 +18,8 @@ pub struct ClientError {
     code: ErrorCode,
     status: Option<u16>,
     message: String,
+    body: Option<Box<str>>,
+    server_code: Option<Box<str>>,
     retry_after: Option<Duration>,
     #[source]
     source: Option<Arc<dyn Error + Send + Sync>>,
@@ -28,8 +33,17 @@ struct ErrorBody {
 }
 
 impl ClientError {
-    pub(crate) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, status: None, message: message.into(), retry_after: None, source: None }
+    /// Returns an error that a program found by itself, with the code it is to be known by.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            status: None,
+            message: message.into(),
+            body: None,
+            server_code: None,
+            retry_after: None,
+            source: None,
+        }
     }
 
     /// Nothing answered at `url`.
@@ -48,6 +62,11 @@ impl ClientError {
         }
     }
 
+    /// The server said nothing for too long.
+    pub(crate) fn silent(url: &ServerUrl) -> Self {
+        Self::new(ErrorCode::ServerUnreachable, format!("no answer from {url} in time"))
+    }
+
     /// Something answered that does not speak this API.
     pub(crate) fn unexpected(status: StatusCode, message: impl Into<String>) -> Self {
         Self { status: Some(status.as_u16()), ..Self::new(ErrorCode::UnexpectedAnswer, message) }
@@ -60,11 +79,18 @@ impl ClientError {
         body: &[u8],
         fallback: Option<ErrorCode>,
     ) -> Self {
-        let body = ErrorBody::parse(body);
-        let known = body.code.as_deref().and_then(code_from_name);
+        let ErrorBody { code: server_code, message } = ErrorBody::parse(body);
+        let known = server_code.as_deref().and_then(code_from_name);
         let code = known.or(fallback).unwrap_or_else(|| code_from_status(status));
-        let message = body.message.unwrap_or_else(|| plain_message(status, code));
-        Self { status: Some(status.as_u16()), retry_after: retry_after(headers), ..Self::new(code, message) }
+        let message = message.unwrap_or_else(|| plain_message(status, code));
+        let kept = &body[..body.len().min(KEPT_BODY_BYTES)];
+        Self {
+            status: Some(status.as_u16()),
+            body: Some(String::from_utf8_lossy(kept).into()),
+            server_code: server_code.map(Into::into),
+            retry_after: retry_after(headers),
+            ..Self::new(code, message)
+        }
     }
 
     /// Returns the HTTP status, if the server answered.
@@ -75,6 +101,16 @@ impl ClientError {
     /// Returns the sentence for people. It may come from the server: treat it as untrusted text on a terminal.
     pub fn message(&self) -> &str {
         &self.message
+    }
+
+    /// Returns the code that the server sent, also one that this client does not know. Untrusted text.
+    pub fn server_code(&self) -> Option<&str> {
+        self.server_code.as_deref()
+    }
+
+    /// Returns the beginning of the body with which the server refused, at most 512 bytes of it. Untrusted text.
+    pub fn body(&self) -> Option<&str> {
+        self.body.as_deref()
     }
 
     /// Returns how long the server asked to wait before the next try.
@@ -125,7 +161,7 @@ impl ErrorBody {
     }
 }
 
-fn code_from_name(name: &str) -> Option<ErrorCode> {
+pub(crate) fn code_from_name(name: &str) -> Option<ErrorCode> {
     ErrorCode::ALL.iter().copied().find(|code| code.as_str() == name)
 }
 

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, time::Duration};
 use claw_core::{Coded, ErrorCode};
 use reqwest::{Response, StatusCode};
 
-use crate::{Client, ClientError, SseEvent, SseParser};
+use crate::{Client, ClientError, SseEvent, SseParser, client::next_chunk};
 
 /// Largest single event: a log line may hold a tool's whole output.
 const MAX_EVENT_BYTES: usize = 64 << 20;
@@ -77,7 +77,7 @@ impl EventStream {
                 }
                 continue;
             };
-            match connection.response.chunk().await {
+            match next_chunk(&mut connection.response, self.client.server()).await {
                 Ok(Some(bytes)) => {
                     let ready = &mut self.ready;
                     connection

@@ -24,12 +24,12 @@ mod api;
 mod client;
 mod error;
 mod events;
+mod in_process;
 mod server_url;
 mod sse;
 mod wait;
 
 pub use answer::Answer;
-pub use api::jobs::JobPage;
 pub use api::{
     auth::{KeyMeta, NewKey, SetupStatus, UpdateKey, VerifiedKey},
     house::{
@@ -46,8 +46,10 @@ pub use api::{
         Commit, FileEntry, FileList, History, NewWorkspace, Timeline, TimelineEntry, Workspace, WorkspacePage,
     },
 };
+pub use api::{homelab, jobs::JobPage};
 pub use client::{Client, Credential, FileDownload};
 pub use error::ClientError;
 pub use events::EventStream;
+pub use in_process::InProcess;
 pub use server_url::{ServerUrl, ServerUrlError};
 pub use sse::{SseError, SseEvent, SseParser};

@@ -1,6 +1,7 @@
 //! The routes, one file for each kind of thing.
 
 pub(crate) mod auth;
+pub mod homelab;
 pub(crate) mod house;
 pub(crate) mod jobs;
 pub(crate) mod system;

@@ -1,5 +1,7 @@
 //! The client against a scripted server on a real socket.
 
+mod homelab;
+
 use std::{
     sync::{
         Arc,
