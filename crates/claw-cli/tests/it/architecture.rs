@@ -27,9 +27,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "claw-gate",
             "claw-homelab",
             "claw-jobs",
+            "claw-client",
+            "claw-mcp",
         ],
     ),
     ("claw-client", &["claw-core"]),
+    ("claw-mcp", &["claw-core", "claw-client"]),
     (
         "claw-cli",
         &[
@@ -43,6 +46,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "claw-jobs",
             "claw-server",
             "claw-client",
+            "claw-mcp",
         ],
     ),
     ("claw-testkit", &["claw-core"]),
@@ -55,6 +59,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("argon2", &["claw-gate"]),
     ("axum", &["claw-server", "claw-testkit"]),
     ("utoipa", &["claw-server"]),
+    ("rmcp", &["claw-mcp"]),
     ("clap", &["claw-cli", "claw-testkit"]),
 ];
 
