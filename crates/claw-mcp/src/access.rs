@@ -2,25 +2,50 @@
 
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
-use rmcp::{ErrorData, RoleServer, service::RequestContext};
+use futures_util::{
+    StreamExt as _,
+    future::BoxFuture,
+    stream::{self, BoxStream},
+};
+use rmcp::{ErrorData, model::Extensions};
 
 use crate::Hosts;
 
 /// Tells which hosts a request may use.
 ///
 /// `clawmachine` holds its hosts and keys itself ([`Fixed`]); a server that offers MCP makes them from the credential
-/// of each request.
+/// of each request. What came with a request is in its extensions: over HTTP an [`http::request::Parts`].
 pub trait Access: Send + Sync + 'static {
     /// Returns the hosts for one request.
     ///
     /// # Errors
     ///
     /// An error for the client when the request carries nothing that permits anything.
-    fn hosts<'a>(
-        &'a self,
-        context: &'a RequestContext<RoleServer>,
-    ) -> BoxFuture<'a, Result<Arc<Hosts>, ErrorData>>;
+    fn hosts<'a>(&'a self, request: &'a Extensions) -> BoxFuture<'a, Result<Arc<Hosts>, ErrorData>>;
+
+    /// Returns a stream that yields each time what [`Access::hosts`] tells may have changed, and that ends when there
+    /// is nothing to wait for any more.
+    fn changes(&self, request: &Extensions) -> BoxStream<'static, ()>;
+}
+
+/// Who sent a request, as far as it matters for what belongs to them: nobody else sees their sessions and tasks.
+///
+/// A transport puts it into the extensions of its requests. Requests without one all come from one and the same: whoever
+/// started the program, or holds its token.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Owner(Arc<str>);
+
+impl Owner {
+    /// Returns the owner of this name.
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        Self(name.into())
+    }
+
+    /// Finds who sent a request of the protocol.
+    pub(crate) fn of(request: &Extensions) -> Self {
+        let parts = request.get::<http::request::Parts>();
+        parts.and_then(|parts| parts.extensions.get::<Self>()).cloned().unwrap_or_default()
+    }
 }
 
 /// The same hosts for every request.
@@ -28,10 +53,16 @@ pub trait Access: Send + Sync + 'static {
 pub struct Fixed(pub Arc<Hosts>);
 
 impl Access for Fixed {
-    fn hosts<'a>(
-        &'a self,
-        _: &'a RequestContext<RoleServer>,
-    ) -> BoxFuture<'a, Result<Arc<Hosts>, ErrorData>> {
+    fn hosts<'a>(&'a self, _: &'a Extensions) -> BoxFuture<'a, Result<Arc<Hosts>, ErrorData>> {
         Box::pin(async { Ok(Arc::clone(&self.0)) })
+    }
+
+    fn changes(&self, _: &Extensions) -> BoxStream<'static, ()> {
+        let changes = self.0.changes();
+        stream::unfold(changes, |mut changes| async {
+            changes.changed().await.ok()?;
+            Some(((), changes))
+        })
+        .boxed()
     }
 }

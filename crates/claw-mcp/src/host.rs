@@ -4,6 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use claw_client::{Client, ClientError, KeyMeta};
 use claw_core::Scope;
+use tokio::sync::watch;
 
 /// What is known about a host and the key that is used on it.
 #[derive(Clone, Debug)]
@@ -22,6 +23,15 @@ impl Standing {
         let Standing::Up(meta) = self else { return false };
         meta.scopes.iter().any(|held| held == scope.as_str() || held == Scope::All.as_str())
     }
+
+    /// Tells whether both permit the same.
+    fn permits_like(&self, other: &Self) -> bool {
+        let scopes = |standing: &Self| match standing {
+            Self::Up(meta) => Some(meta.scopes.clone()),
+            Self::Unknown | Self::Down(_) => None,
+        };
+        scopes(self) == scopes(other)
+    }
 }
 
 /// One server and the key used on it.
@@ -31,12 +41,15 @@ pub struct Host {
     label: String,
     client: Client,
     standing: RwLock<Standing>,
+    /// Counts the changes of all hosts that belong together.
+    changes: watch::Sender<u64>,
 }
 
 impl Host {
     /// Returns a host that nobody has asked yet.
     pub fn new(name: impl Into<String>, label: impl Into<String>, client: Client) -> Self {
-        Self { name: name.into(), label: label.into(), client, standing: RwLock::new(Standing::Unknown) }
+        let standing = RwLock::new(Standing::Unknown);
+        Self { name: name.into(), label: label.into(), client, standing, changes: watch::Sender::new(0) }
     }
 
     /// Returns its name: the value of the `host` argument.
@@ -74,7 +87,13 @@ impl Host {
             Ok(meta) => Standing::Up(Arc::clone(meta)),
             Err(error) => Standing::Down(error.to_string().into()),
         };
-        *self.standing.write().unwrap_or_else(PoisonError::into_inner) = standing;
+        let before = {
+            let mut held = self.standing.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *held, standing.clone())
+        };
+        if !standing.permits_like(&before) {
+            self.changes.send_modify(|count| *count = count.wrapping_add(1));
+        }
         asked
     }
 }
@@ -84,17 +103,30 @@ impl Host {
 pub struct Hosts {
     list: Vec<Arc<Host>>,
     many: bool,
+    changes: watch::Sender<u64>,
 }
 
 impl Hosts {
     /// One host: tools take no `host` argument.
     pub fn single(host: Host) -> Self {
-        Self { list: vec![Arc::new(host)], many: false }
+        Self::new([host], false)
     }
 
     /// Many hosts (or one that is named): tools take a `host` argument.
     pub fn many(hosts: impl IntoIterator<Item = Host>) -> Self {
-        Self { list: hosts.into_iter().map(Arc::new).collect(), many: true }
+        Self::new(hosts, true)
+    }
+
+    fn new(hosts: impl IntoIterator<Item = Host>, many: bool) -> Self {
+        let changes = watch::Sender::new(0);
+        let list =
+            hosts.into_iter().map(|host| Arc::new(Host { changes: changes.clone(), ..host })).collect();
+        Self { list, many, changes }
+    }
+
+    /// Returns what changes each time one of them permits something else than before, is gone or comes back.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 
     /// Tells whether tools take a `host` argument.

@@ -13,7 +13,7 @@ mod service;
 mod tool;
 pub mod tools;
 
-pub use access::{Access, Fixed};
+pub use access::{Access, Fixed, Owner};
 pub use host::{Host, Hosts, Standing};
 pub use service::{McpService, Options};
 pub use tool::{Arguments, Call, Effect, Failure, Need, Outcome, Progress, Tool};

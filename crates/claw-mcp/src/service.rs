@@ -114,7 +114,7 @@ impl<A: Access> ServerHandler for McpService<A> {
         _page: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        let hosts = self.access.hosts(&context).await?;
+        let hosts = self.access.hosts(&context.extensions).await?;
         let tools = tools::ALL
             .iter()
             .filter(|tool| self.offers(tool))
@@ -130,7 +130,7 @@ impl<A: Access> ServerHandler for McpService<A> {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let hosts = self.access.hosts(&context).await?;
+        let hosts = self.access.hosts(&context.extensions).await?;
         let unknown = || {
             let message = format!("tool '{}' not found: tool not found", request.name);
             ErrorData::invalid_params(Cow::Owned(message), None)
