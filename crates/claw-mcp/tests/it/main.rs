@@ -1,0 +1,12 @@
+//! Tools, transports and programs against a whole server over the real Engine.
+
+#[expect(dead_code, reason = "a house for several crates; none lives in all of its rooms")]
+#[path = "../../../claw-server/tests/it/lab.rs"]
+mod lab;
+
+#[expect(dead_code, reason = "a house for several crates; none lives in all of its rooms")]
+#[path = "../../../claw-server/tests/it/homelab/engine.rs"]
+mod engine;
+
+mod house;
+mod tools;
