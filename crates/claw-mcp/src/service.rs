@@ -47,7 +47,10 @@ fn permitting<'a>(hosts: &'a Hosts, tool: &Tool) -> Vec<&'a Arc<Host>> {
     hosts
         .iter()
         .filter(|host| match tool.need {
-            Need::Scope(scope) => host.standing().permits(scope),
+            Need::Scopes(scopes) => {
+                let standing = host.standing();
+                scopes.iter().all(|scope| standing.permits(*scope))
+            }
             Need::AnyKey | Need::NamedHosts => true,
         })
         .collect()
@@ -58,7 +61,7 @@ fn shown(tool: &Tool, hosts: &Hosts) -> Option<rmcp::model::Tool> {
     let missing = match tool.need {
         Need::NamedHosts => !hosts.are_named(),
         Need::AnyKey => false,
-        Need::Scope(_) => permitting.is_empty(),
+        Need::Scopes(_) => permitting.is_empty(),
     };
     if missing {
         return None;
@@ -90,6 +93,10 @@ fn add_host(input: &mut JsonObject, names: &[&str]) {
     if let Some(Value::Array(required)) = input.get_mut("required") {
         required.push(json!("host"));
     }
+}
+
+fn blocks(text: String, note: Option<String>) -> Vec<ContentBlock> {
+    std::iter::once(text).chain(note).map(ContentBlock::text).collect()
 }
 
 fn object(schema: Value) -> JsonObject {
@@ -142,11 +149,11 @@ impl<A: Access> ServerHandler for McpService<A> {
         let call = Call { host, hosts, arguments, progress: Progress::default(), stop: context.ct.clone() };
         let result = match (tool.run)(call).await {
             Ok(outcome) => {
-                let mut result = CallToolResult::success(vec![ContentBlock::text(outcome.text)]);
+                let mut result = CallToolResult::success(blocks(outcome.text, outcome.note));
                 result.structured_content = Some(outcome.structured);
                 result
             }
-            Err(failure) => CallToolResult::error(vec![ContentBlock::text(failure.text)]),
+            Err(failure) => CallToolResult::error(blocks(failure.text, failure.note)),
         };
         Ok(result.into())
     }

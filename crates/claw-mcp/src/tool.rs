@@ -16,10 +16,20 @@ use crate::{Host, Hosts};
 pub enum Need {
     /// Any key that the host knows.
     AnyKey,
-    /// This scope.
-    Scope(Scope),
+    /// All of these scopes; never none.
+    Scopes(&'static [Scope]),
     /// Nothing, but there must be named hosts; the tool takes no `host` argument.
     NamedHosts,
+}
+
+impl Need {
+    /// Returns the scopes that a key must hold.
+    pub fn scopes(self) -> &'static [Scope] {
+        match self {
+            Self::Scopes(scopes) => scopes,
+            Self::AnyKey | Self::NamedHosts => &[],
+        }
+    }
 }
 
 /// What calling a tool does to the world; the source of its annotations.
@@ -144,20 +154,32 @@ pub struct Outcome {
     pub text: String,
     /// The same as data; fits the tool's output schema.
     pub structured: Value,
+    /// What the model should know beside the text, which is a contract with older clients and stays as it is: where the
+    /// text comes from, what was left out of it. A content block of its own, the last one.
+    pub note: Option<String>,
+}
+
+impl Outcome {
+    /// Returns an outcome that needs no note.
+    pub fn new(text: impl Into<String>, structured: Value) -> Self {
+        Self { text: text.into(), structured, note: None }
+    }
 }
 
 /// A call that failed, in words for the model: a tool result with `isError`, not a protocol error.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text}")]
 pub struct Failure {
-    /// What went wrong and what to do.
+    /// What went wrong, in the words that older clients know.
     pub text: String,
+    /// What to do, if there is more to say. A content block of its own, the last one.
+    pub note: Option<String>,
 }
 
 impl Failure {
     /// Returns a failure with this text.
     pub fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into() }
+        Self { text: text.into(), note: None }
     }
 
     /// A call of the REST API that failed: `Failed to <verb phrase>: <cause>`.

@@ -23,7 +23,7 @@ async fn check_scopes(call: Call) -> Result<Outcome, Failure> {
     let structured: Value = serde_json::from_str(status.json())
         .map_err(|error| Failure::new(format!("Failed to check scopes: {error}")))?;
     let text = serde_json::to_string_pretty(&structured).map_err(|error| Failure::new(error.to_string()))?;
-    Ok(Outcome { text, structured })
+    Ok(Outcome::new(text, structured))
 }
 
 /// Lists the configured hosts.
@@ -58,5 +58,5 @@ fn list_hosts(call: &Call) -> Outcome {
         })
         .collect();
     let text = serde_json::to_string_pretty(&hosts).unwrap_or_default();
-    Outcome { text, structured: json!({"hosts": hosts}) }
+    Outcome::new(text, json!({"hosts": hosts}))
 }
