@@ -37,11 +37,18 @@ impl Context {
     /// Returns the server's address: flag, variable, default. Not from a file in the working folder, which could
     /// come with a foreign repository and send the key elsewhere.
     pub(crate) fn server(&self) -> Result<ServerUrl, CliError> {
+        self.server_or(DEFAULT_API_URL)
+    }
+
+    /// Returns the server to talk to: flag, variable, else the one at `address`.
+    pub(crate) fn server_or(&self, address: &str) -> Result<ServerUrl, CliError> {
         if let Some(url) = &self.globals.api_url {
             return Ok(url.clone());
         }
-        let text = self.environment.get("CLAW_API_URL").unwrap_or(DEFAULT_API_URL);
-        text.parse().map_err(|error| CliError::usage(format!("CLAW_API_URL: {error}")))
+        match self.environment.get("CLAW_API_URL") {
+            Some(text) => text.parse().map_err(|error| CliError::usage(format!("CLAW_API_URL: {error}"))),
+            None => address.parse().map_err(|error| CliError::usage(format!("`{address}`: {error}"))),
+        }
     }
 
     /// Returns the credential for `server`: flag, variables, stored key.

@@ -1,7 +1,7 @@
 //! Finding jobs, workspaces and keys by what a person types: a whole id, a short one, a name.
 
 use claw_client::{Client, Job, JobQuery, KeyMeta, Workspace};
-use claw_core::{ErrorCode, JobId, WorkspaceId};
+use claw_core::{Coded, ErrorCode, JobId, WorkspaceId};
 
 use crate::{error::CliError, untrusted};
 
@@ -120,6 +120,49 @@ async fn all_workspaces(client: &Client) -> Result<Vec<Workspace>, CliError> {
         if is_last || all.len() as u64 >= MAX_WORKSPACES {
             return Ok(all);
         }
+    }
+}
+
+/// Returns how the server writes whom `text` names: such a mark itself, a key by what [`key`] knows it by, or a person
+/// by the name.
+pub(crate) async fn mark(client: &Client, text: &str) -> Result<String, CliError> {
+    let text = text.trim();
+    if text.contains(':') || matches!(text, "token" | "system" | "") {
+        return Ok(text.to_owned());
+    }
+    let keys = client.keys().await?;
+    match key(&keys, text) {
+        Ok(key) => return Ok(format!("key:{}", key.id)),
+        Err(error) if error.code() == ErrorCode::KeyNotFound => {}
+        Err(error) => return Err(error),
+    }
+    let users = client.users().await?;
+    if users.items.iter().any(|user| user.username == text) {
+        return Ok(format!("user:{text}"));
+    }
+    let shown = untrusted::clean_line(text, 60);
+    Err(CliError::usage(format!(
+        "no key and nobody is called `{shown}`; of those that are gone, give the whole mark: key:ID or user:NAME"
+    ))
+    .with_hint("`claw key list` and `claw user list` show them"))
+}
+
+/// Returns how the audit trail writes the target that `text` names: `job:` and `workspace:` take what [`job`] and
+/// [`workspace`] take, too.
+pub(crate) async fn target(client: &Client, text: &str) -> Result<String, CliError> {
+    let found = match text.split_once(':') {
+        Some(("job", id)) if piece(id).is_some() => job(client, id).await.map(|id| format!("job:{id}")),
+        Some(("workspace", name)) if !name.is_empty() => {
+            workspace(client, name).await.map(|id| format!("workspace:{id}"))
+        }
+        _ => return Ok(text.to_owned()),
+    };
+    match found {
+        // It may be gone, and the trail still knows it by the beginning of its id.
+        Err(error) if matches!(error.code(), ErrorCode::JobNotFound | ErrorCode::WorkspaceNotFound) => {
+            Ok(text.to_owned())
+        }
+        found => found,
     }
 }
 

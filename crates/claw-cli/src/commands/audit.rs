@@ -17,6 +17,7 @@ use serde_json::json;
 use crate::{
     context::Context,
     error::CliError,
+    ids,
     output::Output,
     render::{self, csv, table::Table},
     untrusted::clean_line,
@@ -72,13 +73,13 @@ struct ExportArguments {
 
 #[derive(Debug, Args)]
 struct FilterArguments {
-    /// By this actor, such as key:ID, user:NAME or token
+    /// By this actor: a key's label or id, a user's name, key:ID, user:NAME or token
     #[arg(long)]
     actor: Option<String>,
     /// Whose verb begins so, such as `job.` or `key.create`
     #[arg(long)]
     verb: Option<String>,
-    /// Whose target begins so, such as job:ID
+    /// Whose target begins so, such as job:ID or workspace:NAME
     #[arg(long)]
     target: Option<String>,
     /// That ended so
@@ -98,17 +99,30 @@ impl FilterArguments {
         [actor, verb, target, outcome].iter().all(|text| text.is_none()) && since.is_none() && until.is_none()
     }
 
-    fn query(&self, before: Option<u64>, limit: usize) -> AuditQuery {
-        AuditQuery {
+    async fn query(
+        &self,
+        client: &Client,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<AuditQuery, CliError> {
+        let actor = match &self.actor {
+            Some(actor) => Some(ids::mark(client, actor).await?),
+            None => None,
+        };
+        let target = match &self.target {
+            Some(target) => Some(ids::target(client, target).await?),
+            None => None,
+        };
+        Ok(AuditQuery {
             before,
             since: self.since,
             until: self.until,
-            actor: self.actor.clone(),
+            actor,
             verb: self.verb.clone(),
-            target: self.target.clone(),
+            target,
             outcome: self.outcome.clone(),
             limit: Some(limit),
-        }
+        })
     }
 }
 
@@ -139,8 +153,9 @@ pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), C
 }
 
 async fn list(arguments: ListArguments, context: &Context) -> Result<(), CliError> {
-    let query = arguments.filter.query(arguments.before, arguments.limit.into());
-    let page = context.client()?.audit(&query).await?;
+    let client = context.client()?;
+    let query = arguments.filter.query(&client, arguments.before, arguments.limit.into()).await?;
+    let page = client.audit(&query).await?;
     let output = &context.output;
     output.answer(&page, |page| print_entries(output, &page.items))?;
     if let Some(next) = page.next {
@@ -268,9 +283,10 @@ async fn export_entries(
     progress: impl Fn(usize),
 ) -> Result<usize, CliError> {
     sink.write_all(csv::line(COLUMNS).as_bytes())?;
-    let (mut before, mut written) = (None, 0_usize);
+    let mut written = 0_usize;
+    let mut query = filter.query(client, None, PAGE).await?;
     loop {
-        let page = client.audit(&filter.query(before, PAGE)).await?;
+        let page = client.audit(&query).await?;
         for entry in &page.items {
             if after.is_some_and(|after| entry.seq <= after) {
                 return Ok(written);
@@ -279,9 +295,9 @@ async fn export_entries(
             written += 1;
         }
         progress(written);
-        before = match page.next {
+        query.before = match page.next {
             // A server that does not get on would keep us here for ever.
-            Some(next) if before.is_none_or(|before| next < before) => Some(next),
+            Some(next) if query.before.is_none_or(|before| next < before) => Some(next),
             Some(_) | None => return Ok(written),
         };
     }

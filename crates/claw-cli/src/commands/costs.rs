@@ -2,10 +2,12 @@
 
 use clap::{Args, ValueEnum};
 use claw_client::{Spending, SpendingQuery};
+use jiff::civil::Date;
 
 use crate::{
     context::Context,
     error::CliError,
+    ids,
     output::Output,
     render::{self, table::Table},
     untrusted::clean_line,
@@ -19,11 +21,11 @@ pub(crate) struct Arguments {
     by: By,
     /// First day (UTC), such as 2026-03-01; thirty days up to today if left out
     #[arg(long, value_name = "DAY")]
-    from: Option<String>,
+    from: Option<Date>,
     /// Last day (UTC); today if left out
     #[arg(long, value_name = "DAY")]
-    to: Option<String>,
-    /// Of this owner alone, for administrators, such as key:ID or user:NAME
+    to: Option<Date>,
+    /// Of this owner alone, for administrators: a key's label or id, a user's name, key:ID, user:NAME or token
     #[arg(long)]
     owner: Option<String>,
 }
@@ -49,13 +51,18 @@ impl By {
 }
 
 pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), CliError> {
-    let query = SpendingQuery {
-        from: arguments.from,
-        to: arguments.to,
-        group_by: Some(arguments.by.as_str().to_owned()),
-        owner: arguments.owner,
+    let client = context.client()?;
+    let owner = match &arguments.owner {
+        Some(owner) => Some(ids::mark(&client, owner).await?),
+        None => None,
     };
-    let spending = context.client()?.spending(&query).await?;
+    let query = SpendingQuery {
+        from: arguments.from.map(|day| day.to_string()),
+        to: arguments.to.map(|day| day.to_string()),
+        group_by: Some(arguments.by.as_str().to_owned()),
+        owner,
+    };
+    let spending = client.spending(&query).await?;
     let output = &context.output;
     output.answer(&spending, |spending| print(output, arguments.by, spending))
 }

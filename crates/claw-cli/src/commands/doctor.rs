@@ -24,7 +24,8 @@ pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), C
     let output = &context.output;
     let checks = {
         let spinner = output.spinner("looking");
-        doctor::run(context, &arguments.settings.overrides()?, |name| {
+        let server = arguments.settings.server(context)?;
+        doctor::run(context, &server, &arguments.settings.overrides()?, |name| {
             spinner.message(format!("looking at {name}"))
         })
         .await?

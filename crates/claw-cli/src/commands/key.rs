@@ -234,7 +234,7 @@ fn print_keys(output: &Output, keys: &[KeyMeta]) -> std::io::Result<()> {
             clean_line(&key.label, 30),
             clean_line(&key.role, 10),
             last_used(key),
-            clean_line(&key.scopes.join(" "), 80),
+            clean_line(&key.scopes.join(" "), if output.stdout.is_terminal { 80 } else { 2000 }),
         ]);
     }
     table.print(output)

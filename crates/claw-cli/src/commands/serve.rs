@@ -1,8 +1,12 @@
 //! `claw serve`: its flags and the settings that come of them.
 
-use std::path::PathBuf;
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
 
 use clap::Args;
+use claw_client::ServerUrl;
 
 use crate::{
     context::Context,
@@ -30,6 +34,21 @@ pub(crate) struct SettingFlags {
 }
 
 impl SettingFlags {
+    /// Returns the server that these flags are about: the one named otherwise, else the one that listens where
+    /// `--listen` says.
+    pub(crate) fn server(&self, context: &Context) -> Result<ServerUrl, CliError> {
+        let listen = self.listen.as_deref().and_then(|text| text.parse::<SocketAddr>().ok());
+        match listen {
+            Some(mut listen) => {
+                if listen.ip().is_unspecified() {
+                    listen.set_ip(Ipv4Addr::LOCALHOST.into());
+                }
+                context.server_or(&format!("http://{listen}"))
+            }
+            None => context.server(),
+        }
+    }
+
     /// Returns what these flags set.
     pub(crate) fn overrides(&self) -> Result<Overrides, CliError> {
         let mut overrides = Overrides::default();

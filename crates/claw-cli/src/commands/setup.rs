@@ -37,7 +37,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<(), CliError> {
-    let server = context.server()?;
+    let server = arguments.settings.server(context)?;
     let client = Client::new(server.clone(), None)?;
     if let Some((key, source)) = context.credential(&server)?
         && let Some(way) = works(&client, &key, source).await?

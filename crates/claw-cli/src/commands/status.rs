@@ -50,13 +50,17 @@ impl More {
         let (login, spent, limit, readiness) = tokio::join!(
             client.model_login(),
             client.spending(&today),
-            client.setting(DAILY_LIMIT),
+            async {
+                // Others may not read settings, and the audit trail would tell that they tried.
+                let own = client.setup_status().await.ok()?.into_value().meta?;
+                if own.role == "admin" { client.setting(DAILY_LIMIT).await.ok() } else { None }
+            },
             client.readiness(),
         );
         Self {
             login: login.ok().map(claw_client::Answer::into_value),
             spent_today: spent.ok().map(|spent| spent.total_usd),
-            daily_limit: limit.ok().and_then(|limit| limit.value.parse().ok()),
+            daily_limit: limit.and_then(|limit| limit.value.parse().ok()),
             not_ready: readiness.map(|readiness| readiness.into_value().reasons).unwrap_or_default(),
         }
     }
@@ -91,6 +95,9 @@ fn print_status(output: &Output, status: &Status, more: &More) -> std::io::Resul
     output.line(format!("sandbox  {}", facts.join(", ")))?;
     if let Some(login) = &more.login {
         output.line(format!("model    {}", describe_login(login)))?;
+        if !login.serves() {
+            output.note("jobs will fail: log in with `claude` as the server's user, or start it with ANTHROPIC_API_KEY");
+        }
     }
     if let Some(spent) = more.spent_today {
         let limit = more.daily_limit.map(|limit| format!(" of {}", render::cost(limit))).unwrap_or_default();

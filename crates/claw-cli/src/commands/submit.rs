@@ -36,7 +36,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "TOOL")]
     allowed_tools: Vec<String>,
     /// Longest run in seconds
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     timeout: Option<u64>,
     /// Where the result goes: only `redis`, the server's own store
     #[arg(short, long, value_parser = ["redis"])]

@@ -75,6 +75,7 @@ enum Action {
 #[derive(Debug, Args)]
 struct Create {
     /// A name for people
+    #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
     name: String,
     /// What it is for
     #[arg(long)]

@@ -3,6 +3,7 @@
 mod local;
 mod server;
 
+use claw_client::ServerUrl;
 use serde::Serialize;
 
 use crate::{context::Context, error::CliError, settings::Overrides};
@@ -49,18 +50,18 @@ impl Check {
 /// Runs all checks. What concerns the server's own machine is checked only when the server is meant to be here.
 pub(crate) async fn run(
     context: &Context,
+    url: &ServerUrl,
     flags: &Overrides,
     mut on_check: impl FnMut(&str),
 ) -> Result<Vec<Check>, CliError> {
-    let url = context.server()?;
     let mut checks = Vec::new();
 
     on_check("the server");
-    let (server, client) = server::reachable(context, &url).await?;
+    let (server, client) = server::reachable(context, url).await?;
     checks.push(server);
     if let Some(client) = &client {
         on_check("the credential");
-        checks.push(server::credential(context, &url, client).await?);
+        checks.push(server::credential(context, url, client).await?);
         on_check("the work");
         checks.extend(server::work(client).await);
         if !url.is_loopback() {
@@ -86,10 +87,21 @@ pub(crate) async fn run(
         checks.push(local::port(&settings).await);
     }
     on_check("Docker");
-    checks.extend(local::docker(&settings).await);
+    // A server that runs was started with settings and an environment of its own, so it is asked first.
+    let of_server = match &client {
+        Some(client) => Some(server::docker(client).await).filter(|check| check.verdict == Verdict::Ok),
+        None => None,
+    };
+    match (of_server, &client) {
+        (Some(docker), Some(client)) => {
+            checks.push(docker);
+            checks.extend(server::image(client).await);
+        }
+        // Only this machine says why.
+        _ => checks.extend(local::docker(&settings).await),
+    }
     on_check("git");
     checks.push(local::git().await);
-    // A server that runs was started with an environment of its own, so it is asked first.
     let of_server = match &client {
         Some(client) => server::model(client).await,
         None => None,

@@ -96,7 +96,7 @@ fn refused(name: &'static str, source: &str, error: &ClientError) -> Check {
     Check::fail(name, format!("{source}: {error}"), mend)
 }
 
-/// Asks a server on another machine about its Docker.
+/// Asks a server about its Docker.
 pub(super) async fn docker(client: &Client) -> Check {
     const NAME: &str = "docker";
     match client.docker_status().await {
@@ -116,19 +116,27 @@ pub(super) async fn docker(client: &Client) -> Check {
     }
 }
 
+/// Asks the server whether it has the image that jobs run in; `None` if it does not say so.
+pub(super) async fn image(client: &Client) -> Option<Check> {
+    const NAME: &str = "sandbox image";
+    let ready = client.status().await.ok()?.sandbox_image_ready?;
+    Some(match ready {
+        true => Check::ok(NAME, "the server has it"),
+        false => Check::fail(
+            NAME,
+            "the server does not have it",
+            "`scripts/run` in the project's folder builds it",
+        ),
+    })
+}
+
 /// Asks the server how its credential for the model API stands; `None` if it does not say so.
 pub(super) async fn model(client: &Client) -> Option<Check> {
     const NAME: &str = super::MODEL_CREDENTIAL;
     if let Ok(login) = client.model_login().await {
         let found = format!("the server: {}", describe_login(&login));
-        return Some(match login.state.as_deref().unwrap_or(&login.status) {
-            "valid" | "expiring" => Check::ok(NAME, found),
-            _ => Check::fail(
-                NAME,
-                found,
-                "log in with `claude` as the server's user, or start the server with ANTHROPIC_API_KEY",
-            ),
-        });
+        let mend = "log in with `claude` as the server's user, or start the server with ANTHROPIC_API_KEY";
+        return Some(if login.serves() { Check::ok(NAME, found) } else { Check::fail(NAME, found, mend) });
     }
     let setting = client.setting("anthropic_api_key").await.ok()?;
     (!setting.value.is_empty()).then(|| Check::ok(NAME, "the server has one"))

@@ -85,6 +85,39 @@ async fn a_daily_limit_stops_jobs_says_so_and_lets_them_go_on_once_it_is_raised(
 }
 
 #[tokio::test]
+async fn what_was_done_and_spent_is_found_by_what_people_call_things() {
+    let setting = Setting::docker().await;
+    let key = ["key", "create", "--label", "spender", "--scope", "jobs:read", "--scope", "jobs:write"];
+    let key = setting.server.claw_json(&key).await;
+    let as_spender = async |arguments: &[&str]| {
+        let mut command = setting.server.client();
+        command.env("CLAW_API_KEY", key["key"].as_str().expect("a key")).env_remove("CLAW_API_TOKEN");
+        command.args(arguments).output().await.expect("the command runs")
+    };
+    let submitted = as_spender(&["--json", "submit", "anything"]).await;
+    let job: Value = serde_json::from_slice(&submitted.stdout).expect("JSON");
+    let job = job["id"].as_str().expect("an id");
+    assert!(as_spender(&["status"]).await.status.success());
+    let entries = async |filter: &[&str]| {
+        let listed = setting.server.claw_json(&[&["audit", "list"], filter].concat()).await;
+        listed["items"].as_array().expect("entries").clone()
+    };
+
+    let of_key = entries(&["--actor", "spender", "--verb", "job."]).await;
+    let of_job = entries(&["--target", &format!("job:{}", &job[job.len() - 12..])]).await;
+
+    assert_eq!((of_key.len(), &of_key[0]["target"]), (1, &json!(format!("job:{job}"))), "{of_key:#?}");
+    assert!(of_job.contains(&of_key[0]), "{of_job:#?}");
+    let denied = entries(&["--actor", "spender", "--outcome", "denied"]).await;
+    assert!(denied.is_empty(), "looking at the server is no attempt at anything: {denied:#?}");
+    setting.server.claw_ok(&["costs", "--owner", "spender"]).await;
+    for unknown in [["costs", "--owner", "nobody"].as_slice(), &["audit", "list", "--actor", "nobody"]] {
+        let output = setting.server.claw(unknown).await;
+        assert_eq!(output.status.code(), Some(64), "{output:?}");
+    }
+}
+
+#[tokio::test]
 async fn t31_what_was_done_is_on_record_and_a_changed_record_is_found() {
     let mut setting = Setting::docker().await;
     let id = setting.submit(json!([{"text": "done"}]), &["--wait"]).await;

@@ -223,9 +223,10 @@ async fn login() -> Json<Value> {
     )
 }
 
-async fn auth_status(State(shared): State<Shared>) -> Response {
+async fn auth_status(State(shared): State<Shared>, headers: HeaderMap) -> Response {
     let waits = shared.kept().waits_for_setup;
-    data(json!({"has_key": !waits, "wizard_required": waits, "setup_required": waits}))
+    let meta = (headers.contains_key("x-api-key") && !waits).then(|| key_meta("admin", &["*"], "admin"));
+    data(json!({"has_key": !waits, "wizard_required": waits, "setup_required": waits, "meta": meta}))
 }
 
 async fn auth_setup(State(shared): State<Shared>, Json(body): Json<Value>) -> Response {

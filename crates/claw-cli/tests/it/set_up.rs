@@ -4,7 +4,10 @@ use std::os::unix::fs::MetadataExt;
 
 use serde_json::Value;
 
-use crate::server::{SETUP_TOKEN, Server};
+use crate::{
+    program::Claw,
+    server::{SETUP_TOKEN, Server},
+};
 
 #[tokio::test]
 async fn set_up_makes_the_first_key_stores_it_for_its_owner_and_is_idempotent() {
@@ -33,6 +36,17 @@ async fn set_up_finds_the_token_in_the_data_folder() {
     let ran = server.anonymous(&["--json", "setup"]).env("CLAW_DATA_DIR", &data_dir).run().await;
 
     assert_eq!(ran.json()["status"], "set_up");
+}
+
+#[tokio::test]
+async fn set_up_goes_to_the_address_that_the_server_was_told_to_listen_on() {
+    let server = Server::waiting_for_setup().await;
+    let address = server.url.trim_start_matches("http://");
+
+    let claw =
+        Claw::new(server.home.path(), &["--json", "setup", "--token", SETUP_TOKEN, "--listen", address]);
+
+    assert_eq!(claw.run().await.json()["server"], server.url);
 }
 
 #[tokio::test]

@@ -186,6 +186,13 @@ pub struct ModelLogin {
     pub error: Option<String>,
 }
 
+impl ModelLogin {
+    /// Tells whether jobs reach the model API with it.
+    pub fn serves(&self) -> bool {
+        matches!(self.state.as_deref().unwrap_or(&self.status), "valid" | "expiring")
+    }
+}
+
 /// A session of a person.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Session {
