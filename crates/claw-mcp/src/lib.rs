@@ -9,7 +9,9 @@
 
 mod access;
 mod host;
+pub mod http;
 mod service;
+pub mod skills;
 mod tool;
 pub mod tools;
 
