@@ -21,6 +21,7 @@ mod job;
 mod repo_path;
 mod retry;
 mod secret;
+pub mod untrusted;
 mod usage;
 mod workspace;
 
