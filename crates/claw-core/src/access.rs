@@ -28,6 +28,7 @@ scopes! {
     ContainersRead = "containers:read";
     ContainersWrite = "containers:write";
     ContainersDelete = "containers:delete";
+    ContainersExec = "containers:exec";
     ImagesRead = "images:read";
     ImagesWrite = "images:write";
     TemplatesRead = "templates:read";
@@ -288,6 +289,8 @@ actions! {
     ContainersWrite = "container.write" => Some(Scope::ContainersWrite);
     /// Remove containers.
     ContainersDelete = "container.delete" => Some(Scope::ContainersDelete);
+    /// Run programs in containers.
+    ContainersExec = "container.exec" => Some(Scope::ContainersExec);
     /// See images.
     ImagesRead = "image.read" => Some(Scope::ImagesRead);
     /// Pull and remove images.
@@ -377,6 +380,10 @@ mod tests {
             Action::ConfigRead,
             Action::ConfigWrite,
             Action::UsersManage,
+            Action::ContainersRead,
+            Action::ContainersWrite,
+            Action::ContainersDelete,
+            Action::ContainersExec,
         ];
         for action in actions {
             let needed = action.scope().expect("a scoped action");

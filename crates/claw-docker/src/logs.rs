@@ -155,7 +155,7 @@ fn chunk_stream(log: Log) -> impl futures_util::Stream<Item = Result<LogChunk, D
                 Err(error) => return Some((Err(error), None)),
             }
             match log.pieces.next().await {
-                Ok(Some(piece)) => log.decoder.buffer.extend_from_slice(&piece),
+                Ok(Some(piece)) => log.decoder.push(&piece),
                 Ok(None) => return log.decoder.rest().map(|chunk| (Ok(chunk), Some(log))),
                 Err(error) => return Some((Err(error), None)),
             }
@@ -169,7 +169,7 @@ fn engine_time(moment: Timestamp) -> String {
 }
 
 /// Takes frames apart as they come: what is in memory is what was read at once, however long a frame says it is.
-struct Decoder {
+pub(crate) struct Decoder {
     buffer: BytesMut,
     terminal: bool,
     /// The source of the frame that is being read, and how much of it is still to come.
@@ -179,11 +179,17 @@ struct Decoder {
 }
 
 impl Decoder {
-    fn new(terminal: bool) -> Self {
+    pub(crate) fn new(terminal: bool) -> Self {
         Self { buffer: BytesMut::new(), terminal, frame: None, split: [Bytes::new(), Bytes::new()] }
     }
 
-    fn next(&mut self) -> Result<Option<LogChunk>, DockerError> {
+    /// Takes in what came.
+    pub(crate) fn push(&mut self, piece: &[u8]) {
+        self.buffer.extend_from_slice(piece);
+    }
+
+    /// Returns the next piece of what came; `None` when more has to come first.
+    pub(crate) fn next(&mut self) -> Result<Option<LogChunk>, DockerError> {
         loop {
             let (source, left) = match self.frame {
                 _ if self.terminal => (LogSource::Terminal, usize::MAX),
@@ -234,7 +240,7 @@ impl Decoder {
     }
 
     /// What is left when the log ends within a character.
-    fn rest(&mut self) -> Option<LogChunk> {
+    pub(crate) fn rest(&mut self) -> Option<LogChunk> {
         let sources =
             [if self.terminal { LogSource::Terminal } else { LogSource::Stdout }, LogSource::Stderr];
         sources.into_iter().zip(&mut self.split).find_map(|(source, split)| {

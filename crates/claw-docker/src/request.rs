@@ -11,7 +11,7 @@ use http::{Method, StatusCode, header::CONTENT_TYPE};
 use http_body_util::BodyExt;
 use hyper::{Response, body::Incoming};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{Docker, DockerError, connection::LIMIT, transport};
 
@@ -48,6 +48,13 @@ impl Ask {
         let value = utf8_percent_encode(value.as_ref(), NON_ALPHANUMERIC);
         // Writing to a string cannot fail.
         let _ = write!(self.target, "{name}={value}");
+        self
+    }
+
+    /// Sends this as JSON.
+    pub(crate) fn json(mut self, body: &impl Serialize) -> Self {
+        // What is sent so has texts, flags and lists alone, which can always be written.
+        self.body = serde_json::to_vec(body).unwrap_or_default().into();
         self
     }
 

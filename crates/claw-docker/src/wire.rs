@@ -184,6 +184,7 @@ objects! {
         "NCPU" cpus: u32,
         "MemTotal" mem_total: u64,
         "ContainersRunning" containers_running: u64,
+        "CgroupVersion" cgroup_version: String,
     }
 
     Event {

@@ -2,7 +2,9 @@
 
 mod config;
 mod create;
+mod exec;
 mod logs;
+mod stats;
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,6 +15,8 @@ use serde_json::json;
 
 pub use config::ContainerConfig;
 pub(crate) use create::create;
+pub use exec::ExecOutcome;
+pub(crate) use exec::{ExecRequest, MAX_AT_A_TIME};
 pub use logs::LogsRequest;
 
 use crate::{Core, EventKind, EventStatus, HomelabError, container_wish};

@@ -22,6 +22,22 @@ pub enum HomelabError {
     /// The policy does not permit what would come of it.
     #[error(transparent)]
     Refused(#[from] Refused),
+    /// Nothing is run in a container that the policy would not let anybody make.
+    #[error(
+        "nothing is run in container `{container}`: whoever runs programs in it has what it has. {refused}"
+    )]
+    ExecRefused {
+        /// The container.
+        container: String,
+        /// What it has beyond the policy, or what is wrong with the program.
+        refused: Refused,
+    },
+    /// The container has to run for this.
+    #[error("container `{0}` does not run: start it first")]
+    NotRunning(String),
+    /// More programs are run in containers than there is room for.
+    #[error("too many programs are being run in containers: try again when some have ended")]
+    TooManyPrograms,
     /// The compose file of a template cannot be taken.
     #[error("the compose file: {0}")]
     Compose(ComposeError),
@@ -107,6 +123,8 @@ impl Coded for HomelabError {
             Self::Docker(DockerError::Conflict { .. }) => ErrorCode::Conflict,
             Self::Docker(error) => error.code(),
             Self::Refused(refused) => refused.code(),
+            Self::ExecRefused { .. } => ErrorCode::PolicyRefused,
+            Self::NotRunning(_) => ErrorCode::Conflict,
             Self::Compose(error) if error.missing.is_some() => ErrorCode::VariablesRequired,
             Self::Compose(error) => error.code(),
             Self::ContainerNotFound(_)
@@ -119,7 +137,7 @@ impl Coded for HomelabError {
             Self::TemplateExists(_) => ErrorCode::Conflict,
             Self::Invalid { code, .. } => *code,
             Self::PullFailed { code, .. } => *code,
-            Self::TooManyPulls => ErrorCode::RateLimited,
+            Self::TooManyPulls | Self::TooManyPrograms => ErrorCode::RateLimited,
             Self::TooManyTemplates(_) => ErrorCode::StorageFull,
             Self::Metrics(_) => ErrorCode::Internal,
             Self::Stopping => ErrorCode::StoreUnavailable,

@@ -34,11 +34,12 @@ use claw_gate::Gate;
 use claw_store::Store;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use tokio::sync::Semaphore;
 pub use activity::{
     Activity, ActivityCounts, ActivityFilter, ActivityPage, ApiCall, Event, EventKind, EventStatus, Feed,
     Frame, INVALID_KEY, MAX_EVENTS, NewEvent, UNAUTHENTICATED,
 };
-pub use containers::{ContainerConfig, Containers, LogsRequest};
+pub use containers::{ContainerConfig, Containers, ExecOutcome, LogsRequest};
 pub use creators::Creator;
 pub use error::HomelabError;
 pub use images::Images;
@@ -117,6 +118,11 @@ pub(crate) struct Core {
     pub(crate) work: Work,
 }
 
+    pub(crate) marketplace: Marketplace,
+    /// Room for programs that are run in containers.
+    pub(crate) execs: Semaphore,
+    /// Ends what nobody should wait for when the server stops.
+    pub(crate) stop: CancellationToken,
 impl Homelab {
     /// Puts the homelab together and begins what goes on behind it. Must be called inside the runtime.
     pub fn new(parts: HomelabParts) -> Self {
@@ -170,6 +176,9 @@ impl Homelab {
             work,
         });
         Self {
+            marketplace: marketplace.clone(),
+            execs: Semaphore::new(containers::MAX_AT_A_TIME),
+            stop: stop.clone(),
             containers: Containers::new(Arc::clone(&core)),
             images: Images::new(Arc::clone(&core)),
             system: System::new(Arc::clone(&core), data_dir),

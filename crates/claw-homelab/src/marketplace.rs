@@ -327,6 +327,16 @@ impl Marketplace {
         let work = async move {
             let done = inner.gate.perform(&actor, deed, effect).await;
             let (status, details) = match &done {
+    /// Returns what the policy was widened by for an app's container, so for one that we made ourselves: nothing for
+    /// any other.
+    pub(crate) async fn grants_of(&self, container: &ContainerEntry) -> Arc<Grants> {
+        let Some(install) = container.labels.get("claw.install") else { return Arc::default() };
+        // What cannot be read widens nothing.
+        let found = self.inner.records.get(install).await.ok().flatten().map(|found| found.record);
+        let is_its = |record: &Record| record.services.values().any(|name| *name == container.name);
+        found.filter(is_its).map(|record| self.inner.grants(&record)).unwrap_or_default()
+    }
+
                 Ok(_) => (EventStatus::Success, None),
                 Err(error) => (EventStatus::Error, Some(json!({ "error": error.to_string() }))),
             };

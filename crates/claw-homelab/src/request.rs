@@ -3,7 +3,7 @@
 //! Clients of the homelab write variables and ports in two ways; both are read here. Members are known by their exact
 //! names, and one that is not known is refused: what is not understood must not be passed on, nor passed over.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use claw_core::ErrorCode;
 use claw_docker::policy::{
@@ -11,7 +11,7 @@ use claw_docker::policy::{
 };
 use serde_json::{Map, Value};
 
-use crate::HomelabError;
+use crate::{HomelabError, containers::ExecRequest};
 
 /// Largest description in bytes.
 pub const MAX_REQUEST_BYTES: usize = 256 * 1024;
@@ -110,6 +110,38 @@ pub(crate) fn wish_of(members: Map<String, Value>) -> Result<ContainerWish> {
     } else {
         Err(HomelabError::invalid(ErrorCode::InvalidImage, "`image` is missing: name the image to run"))
     }
+}
+
+/// Reads the description of a program to run in a container.
+pub(crate) fn exec(body: &[u8]) -> Result<ExecRequest> {
+    let mut request = ExecRequest::default();
+    for (member, value) in object(body)? {
+        // `null` says the same as leaving the member out.
+        if value.is_null() {
+            continue;
+        }
+        match member.as_str() {
+            "command" => request.wish.command = texts(value, "command")?,
+            "working_dir" => request.wish.working_dir = Some(text(value, "working_dir")?),
+            "environment" => request.wish.environment = pairs(value, "environment")?.into_iter().collect(),
+            "user" => request.wish.user = Some(text(value, "user")?),
+            "timeout_seconds" => {
+                request.time = Some(Duration::from_secs(number(&value, "timeout_seconds")?));
+            }
+            "max_bytes" => {
+                request.bytes = Some(usize::try_from(number(&value, "max_bytes")?).unwrap_or(usize::MAX));
+            }
+            unknown => {
+                let message = format!(
+                    "`{}` is not a member of a program to run: the members are command, working_dir, environment, user, \
+                     timeout_seconds and max_bytes",
+                    HomelabError::shown(unknown)
+                );
+                return Err(HomelabError::invalid(ErrorCode::InvalidRequest, message));
+            }
+        }
+    }
+    request.bounded()
 }
 
 fn wrong(code: ErrorCode, member: &str, expected: &str) -> HomelabError {

@@ -3,12 +3,14 @@
 mod activity;
 mod auth;
 mod containers;
+mod exec;
 mod health;
 mod images;
 mod keys;
 mod logos;
 mod marketplace;
 mod settings;
+mod stats;
 mod system;
 mod templates;
 mod view;
@@ -26,6 +28,8 @@ pub(crate) fn routes() -> OpenApiRouter<Server> {
         .merge(settings::routes())
         .merge(system::routes())
         .merge(containers::routes())
+        .merge(stats::routes())
+        .merge(exec::routes())
         .merge(images::routes())
         .merge(templates::routes())
         .merge(marketplace::routes())

@@ -118,7 +118,8 @@ fn scopes(names: &[String], role: Role, shown: &str, found: &mut Found) -> BTree
                 scopes.extend(EVERYTHING);
                 found.notes.push(format!(
                     "{shown}: `*` of an agent becomes every scope of containers, images, templates, the marketplace \
-                     and the system; jobs and workspaces, which cost money, are not among them"
+                     and the system that the other server had; running programs in containers, jobs and workspaces, \
+                     which cost money, are not among them"
                 ));
             }
             Ok(scope) => {

@@ -82,6 +82,8 @@ fn t19_an_agent_s_wildcard_becomes_what_it_meant_and_never_money() {
     let scopes = &found(&folder).keys[0].scopes;
 
     assert!(scopes.contains(&Scope::ContainersDelete) && scopes.contains(&Scope::SystemRead));
+    // The other server ran nothing inside of containers, so nobody ever meant to allow it.
+    assert!(!scopes.contains(&Scope::ContainersExec));
     for scope in [Scope::All, Scope::Admin, Scope::KeysWrite, Scope::JobsWrite] {
         assert!(!scopes.contains(&scope), "{scope}");
     }

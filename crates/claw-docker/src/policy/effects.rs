@@ -281,26 +281,26 @@ pub const EFFECTS: &[RequestObject] = &[
             ("RestartPolicy", Never),
         ],
     },
-    // Nothing is run inside a container from here.
+    // A program that is run in a container. It has what the container has, and never more.
     RequestObject {
         name: "ExecConfig",
         fields: &[
-            ("AttachStdin", Never),
-            ("AttachStdout", Never),
-            ("AttachStderr", Never),
+            ("AttachStdin", Always("false")),
+            ("AttachStdout", Always("true")),
+            ("AttachStderr", Always("true")),
             ("ConsoleSize", Never),
             ("DetachKeys", Never),
-            ("Tty", Never),
-            ("Env", Never),
-            ("Cmd", Never),
-            ("Privileged", Never),
-            ("User", Never),
-            ("WorkingDir", Never),
+            ("Tty", Always("false")),
+            ("Env", FromWish("environment")),
+            ("Cmd", FromWish("command")),
+            ("Privileged", Always("false")),
+            ("User", FromWish("user")),
+            ("WorkingDir", FromWish("working_dir")),
         ],
     },
     RequestObject {
         name: "ExecStartConfig",
-        fields: &[("Detach", Never), ("Tty", Never), ("ConsoleSize", Never)],
+        fields: &[("Detach", Always("false")), ("Tty", Always("false")), ("ConsoleSize", Never)],
     },
     // Volumes come into being by being mounted, and then have no options. Networks are made by compose, from
     // what was approved.

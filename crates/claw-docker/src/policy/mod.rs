@@ -12,22 +12,26 @@ mod capability;
 pub mod effects;
 mod facts;
 mod gather;
+mod exec;
 mod grants;
 mod judge;
 mod own;
 mod path;
 mod request;
 mod rules;
+mod present;
 pub mod strict;
 mod verdict;
 mod wish;
 
 pub use facts::{Facts, Mounted, NetworkFact, PathFact, PathKind, VolumeFact};
 pub use grants::{Grants, SocketGrant};
+pub use exec::{ApprovedExec, ExecWish};
 pub use judge::{RULES, RuleInfo};
 pub use own::Own;
 pub use rules::{Policy, PolicyError};
 pub use verdict::{Approved, ApprovedNetwork, Refusal, Refused};
+pub use present::Present;
 pub use wish::{
     ContainerWish, DeviceWish, HealthWish, LogWish, MountWish, MountWishSource, NetworkWish, PortWish,
     Protocol, RestartWish,

@@ -55,7 +55,7 @@ impl Containers {
 
 /// Leaves out what is no text: sequences that steer a terminal, other control characters, and characters that change the
 /// direction of text or cannot be seen.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut characters = text.chars().peekable();
     while let Some(c) = characters.next() {

@@ -181,6 +181,8 @@ fn homelab_rows() -> Vec<Row> {
         row("post /api/containers", 400).body(no_image()).code("INVALID_IMAGE"),
         row("get /api/containers/{id}/logs", 404).code("NOT_FOUND"),
         row("get /api/containers/{id}/config", 404).code("NOT_FOUND"),
+        row("get /api/containers/{id}/stats", 404).code("NOT_FOUND"),
+        row("post /api/containers/{id}/exec", 404).body(json!({ "command": ["true"] })).code("NOT_FOUND"),
         row("post /api/containers/{id}/start", 404).code("NOT_FOUND"),
         row("post /api/containers/{id}/stop", 404).code("NOT_FOUND"),
         row("post /api/containers/{id}/restart", 404).code("NOT_FOUND"),

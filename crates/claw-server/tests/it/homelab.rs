@@ -4,6 +4,8 @@ mod activity;
 mod containers;
 mod contract;
 pub(crate) mod engine;
+mod escapes;
+mod exec;
 mod images;
 mod marketplace;
 mod registry;

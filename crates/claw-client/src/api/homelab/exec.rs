@@ -48,6 +48,8 @@ pub struct ExecResult {
     pub truncated: bool,
     /// Whether its time was up before it ended.
     pub timed_out: bool,
+    /// Whether it could not be ended then, and goes on.
+    pub left_running: bool,
 }
 
 impl Client {

@@ -88,6 +88,8 @@ rules! {
     "log.driver": "output is kept by the drivers that the policy names",
     "log.options": "of a log, size and number of files can be chosen",
     "log.size": "the logs of one container are no larger than the policy gives",
+    "exec.command": "a program to be run in a container is named",
+    "exec.unknown-state": "programs are run only in containers whose powers are all known",
 }
 
 #[cfg(test)]

@@ -99,6 +99,11 @@ impl Outsider {
         made
     }
 
+    /// Starts it where the machine lets anybody start such a one.
+    pub(crate) fn try_to_start(&self) {
+        drop(command(&["start", &self.id]));
+    }
+
     /// The Engine's word for its state.
     pub(crate) fn state(&self) -> String {
         outside(&["inspect", "--format", "{{.State.Status}}", &self.id])
