@@ -11,6 +11,8 @@
 mod activity;
 pub mod compose;
 mod containers;
+#[cfg(feature = "corpus")]
+pub mod corpus;
 mod creators;
 mod error;
 mod images;

@@ -9,6 +9,8 @@
 //! file ([`Policy::sample`] shows all of it).
 
 mod capability;
+#[cfg(feature = "corpus")]
+pub mod corpus;
 pub mod effects;
 mod facts;
 mod gather;

@@ -63,9 +63,6 @@ impl Core {
         wish: ContainerWish,
         by: &str,
     ) -> Result<ContainerEntry> {
-        if let Some(name) = wish.name.as_deref().filter(|name| self.protection.is_own_name(name)) {
-            return Err(HomelabError::Protected { what: "name", name: name.to_owned() });
-        }
         let approved = Box::pin(self.judge(wish)).await?;
         Box::pin(self.require_image(actor, action, &approved.wish().image)).await?;
         self.make_folders(&approved).await;

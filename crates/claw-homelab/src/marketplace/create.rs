@@ -135,6 +135,8 @@ impl Inner {
         if let Some(before) = &before {
             plan.record.created_at = before.record.created_at;
         }
+        // Before anything is written: what is refused leaves no trace.
+        self.approve(&plan.project, &plan.record, &plan.app.grants).await?;
         // From here on the name is taken; what a crash leaves is finished by whoever creates it again.
         let reserved = match self.records.put(&plan.record, before.as_ref().map(|read| read.version)).await {
             Err(MarketplaceError::Store(claw_store::StoreError::Conflict { .. })) => {
@@ -293,7 +295,6 @@ impl Inner {
             }
         })
         .await?;
-        self.approve(project, record, &app.grants).await?;
         let mut notes: Vec<String> = app.about.notes.iter().map(|note| note.text.clone()).collect();
         for port in record.ports.iter().filter(|port| port.protocol == "tcp") {
             if let Some(instead) = port.instead_of {

@@ -154,6 +154,9 @@ impl Coded for MarketplaceError {
             Self::Files { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 ErrorCode::StorageFull
             }
+            Self::Files { source, .. } if source.kind() == io::ErrorKind::FileTooLarge => {
+                ErrorCode::InvalidComposeFile
+            }
             Self::Files { .. } | Self::GivenUp => ErrorCode::Internal,
         }
     }

@@ -127,7 +127,8 @@ impl Folder {
                 return Err(io::Error::other("it is no file"));
             }
             if kind.len() > most {
-                return Err(io::Error::other(format!("it has more than {most} bytes")));
+                let reason = format!("it is larger than {most} bytes");
+                return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
             }
             let mut text = String::new();
             (&file).take(most).read_to_string(&mut text)?;

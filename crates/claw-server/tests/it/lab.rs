@@ -29,7 +29,10 @@ use claw_docker::{
     policy::{Own, Policy},
 };
 use claw_gate::{Gate, GateConfig, NewKey, SetupState};
-use claw_homelab::{Homelab, HomelabParts, marketplace::MarketplaceConfig};
+use claw_homelab::{
+    Homelab, HomelabParts,
+    marketplace::{Catalog, MarketplaceConfig},
+};
 use claw_jobs::{
     DiskGuard, JobService, Retention, RetentionRules, Settings, SettingsDefaults, SpendingService,
     WorkerState, WorkspaceService,
@@ -69,7 +72,13 @@ pub(crate) struct Lab {
 pub(crate) struct Options {
     /// The Engine of the homelab; one that is away if not chosen.
     pub(crate) docker: Option<Docker>,
+    /// What is ours; the folder of the apps is in that of the lab if it is not told here.
     pub(crate) own: Own,
+    pub(crate) policy: Policy,
+    /// The apps; those of the program if not chosen.
+    pub(crate) catalog: Option<Catalog>,
+    /// Where programs are looked for.
+    pub(crate) programs: &'static str,
     pub(crate) engine: Option<Docker>,
     pub(crate) sandbox_image: &'static str,
     pub(crate) listen: &'static str,
@@ -88,6 +97,9 @@ impl Default for Options {
         Self {
             docker: None,
             own: own(),
+            policy: Policy::default(),
+            catalog: None,
+            programs: "/usr/local/bin:/usr/bin:/bin",
             engine: None,
             sandbox_image: "claw-sandbox:latest",
             listen: "127.0.0.1:5179",
@@ -211,26 +223,30 @@ impl Lab {
         let stop = CancellationToken::new();
         let (mirror, follow) = Mirror::start(docker.clone(), stop.clone());
         tokio::spawn(follow);
+        let own = options.own;
+        let apps = own.apps_folder.clone();
+        let apps = apps.unwrap_or_else(|| folder.path().join("containers").display().to_string());
+        let mut marketplace = MarketplaceConfig::below(
+            folder.path(),
+            options.programs.into(),
+            folder.path().to_owned(),
+            Vec::new(),
+        );
+        marketplace.host_apps_folder = apps.clone().into();
+        marketplace.apps_folder = own.apps_folder_seen_at.as_ref().unwrap_or(&apps).into();
+        marketplace.catalog = options.catalog.unwrap_or(marketplace.catalog);
         let homelab = Homelab::new(HomelabParts {
             docker,
             mirror,
             gate: gate.clone(),
             store: store.clone(),
             clock: Arc::clone(&clock),
-            policy: Policy::default(),
-            own: Own {
-                apps_folder: Some(folder.path().join("containers").display().to_string()),
-                ..options.own
-            },
+            policy: options.policy,
+            own: Own { apps_folder: Some(apps), ..own },
             own_images: vec!["claw-sandbox:latest".into()],
             data_dir: folder.path().to_owned(),
             activity_keep: 10_000,
-            marketplace: MarketplaceConfig::below(
-                folder.path(),
-                "/usr/local/bin:/usr/bin:/bin".into(),
-                folder.path().to_owned(),
-                Vec::new(),
-            ),
+            marketplace,
         });
         let router = claw_server::router(App {
             homelab: homelab.clone(),

@@ -5,9 +5,8 @@ use std::time::Duration;
 use claw_docker::policy::{
     ContainerWish, Facts, Grants, HealthWish, LogWish, MountWish, MountWishSource, PathFact, PathKind,
     Policy, PortWish, Protocol, Refused, RestartWish,
+    corpus::world::{APPS, bind, facts, mount, pairs, plain, texts, volume},
 };
-
-use super::world::{APPS, bind, facts, mount, pairs, plain, texts, volume};
 
 fn judged_under(policy: &str, change: impl FnOnce(&mut ContainerWish)) -> ContainerWish {
     let policy = Policy::parse(policy).expect("readable");

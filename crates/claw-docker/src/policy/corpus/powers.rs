@@ -1,9 +1,9 @@
 //! Powers, and namespaces of somebody else.
 
-use claw_docker::policy::{ContainerWish, DeviceWish};
+use crate::policy::{ContainerWish, DeviceWish};
 
 use super::Corpus;
-use crate::policy::world::{pairs, texts};
+use super::world::{pairs, texts};
 
 pub(super) fn powers(corpus: &mut Corpus) {
     corpus.one("powers.privileged", "privileged", |wish| wish.privileged = true);

@@ -1,9 +1,9 @@
 //! Mounts that reach beyond an app's own files.
 
-use claw_docker::policy::{ContainerWish, MountWishSource};
+use crate::policy::{ContainerWish, MountWishSource};
 
 use super::Corpus;
-use crate::policy::world::{APPS, bind, mount, volume, volume_with};
+use super::world::{APPS, bind, mount, volume, volume_with};
 
 pub(super) fn mounts(corpus: &mut Corpus) {
     let with_bind = |wish: &mut ContainerWish, path: &str| wish.mounts.push(bind(path));

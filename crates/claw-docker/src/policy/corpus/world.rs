@@ -2,43 +2,49 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use claw_docker::policy::{
+use crate::policy::{
     ContainerWish, Facts, MountWish, MountWishSource, Mounted, NetworkFact, Own, PathFact, PathKind,
     VolumeFact,
 };
 
 /// Where the installed apps are.
-pub(crate) const APPS: &str = "/home/me/.wagmios/containers";
+pub const APPS: &str = "/home/me/.wagmios/containers";
 
 /// Full id of the container the server runs in.
-pub(crate) const OWN_ID: &str = "fade0123456789abcdef0123456789abcdef0123456789abcdef0123456789ab";
+pub const OWN_ID: &str = "fade0123456789abcdef0123456789abcdef0123456789abcdef0123456789ab";
 
 /// A wish that is permitted as it is.
-pub(crate) fn plain() -> ContainerWish {
+pub fn plain() -> ContainerWish {
     ContainerWish { name: Some("web".to_owned()), image: "nginx:1.29".to_owned(), ..Default::default() }
 }
 
-pub(crate) fn texts(texts: &[&str]) -> Vec<String> {
+/// Texts of ones that last for ever.
+pub fn texts(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|&text| text.to_owned()).collect()
 }
 
-pub(crate) fn pairs(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+/// Names with values.
+pub fn pairs(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
-pub(crate) fn mount(source: MountWishSource, target: &str) -> MountWish {
+/// A mount that can be written.
+pub fn mount(source: MountWishSource, target: &str) -> MountWish {
     MountWish { source, target: target.to_owned(), read_only: false, propagation: None }
 }
 
-pub(crate) fn bind(source: &str) -> MountWish {
+/// A file or folder of the host, at `/data`.
+pub fn bind(source: &str) -> MountWish {
     mount(MountWishSource::Bind(source.to_owned()), "/data")
 }
 
-pub(crate) fn volume(name: &str) -> MountWish {
+/// A named volume, at `/data`.
+pub fn volume(name: &str) -> MountWish {
     volume_with(name, None, &[])
 }
 
-pub(crate) fn volume_with(name: &str, driver: Option<&str>, options: &[(&str, &str)]) -> MountWish {
+/// A named volume with a driver and its options, at `/data`.
+pub fn volume_with(name: &str, driver: Option<&str>, options: &[(&str, &str)]) -> MountWish {
     let driver = driver.map(str::to_owned);
     mount(MountWishSource::Volume { name: name.to_owned(), driver, options: pairs(options) }, "/data")
 }
@@ -76,7 +82,8 @@ fn on_the_host(path: &str) -> Option<PathFact> {
     Some(PathFact { real, kind })
 }
 
-fn volumes(name: &str) -> Option<VolumeFact> {
+/// The volumes that exist, by name.
+pub fn volumes(name: &str) -> Option<VolumeFact> {
     let local = |options: &[(&str, &str)]| VolumeFact {
         driver: "local".to_owned(),
         options: pairs(options),
@@ -94,7 +101,8 @@ fn volumes(name: &str) -> Option<VolumeFact> {
     })
 }
 
-fn networks(name: &str) -> Option<NetworkFact> {
+/// The networks that exist, by name.
+pub fn networks(name: &str) -> Option<NetworkFact> {
     let driver = match name {
         "front" | "back" => "bridge",
         "lan" => "macvlan",
@@ -107,8 +115,26 @@ fn networks(name: &str) -> Option<NetworkFact> {
     Some(NetworkFact { driver: driver.to_owned(), labels: BTreeMap::new() })
 }
 
+/// Names of all networks that exist.
+pub const NETWORKS: [&str; 7] =
+    ["back", "clawmachine_default", "front", "host-by-another-name", "lan", "none-by-another-name", "swarm"];
+
+/// What containers have mounted of the host.
+pub fn mounted() -> Vec<Mounted> {
+    let of = |container: &str, folder: &str, read_only| Mounted {
+        container: Some(container.to_owned()),
+        source: format!("{APPS}/{folder}"),
+        read_only,
+    };
+    vec![
+        of("jellyfin", "jellyfin", false),
+        of("jellyfin", "deep/down/media", true),
+        of("reader", "shared", true),
+    ]
+}
+
 /// What would be found out about a wish.
-pub(crate) fn facts(wish: &ContainerWish) -> Facts {
+pub fn facts(wish: &ContainerWish) -> Facts {
     let sources = wish.mounts.iter().map(|mount| &mount.source);
     let binds = sources.clone().filter_map(|source| match source {
         // Looked up by its one spelling; what has none is not looked up.
@@ -138,23 +164,7 @@ pub(crate) fn facts(wish: &ContainerWish) -> Facts {
             .chain(&wish.network_mode)
             .map(|name| (name.clone(), networks(name)))
             .collect(),
-        mounted: vec![
-            Mounted {
-                container: Some("jellyfin".to_owned()),
-                source: format!("{APPS}/jellyfin"),
-                read_only: false,
-            },
-            Mounted {
-                container: Some("jellyfin".to_owned()),
-                source: format!("{APPS}/deep/down/media"),
-                read_only: true,
-            },
-            Mounted {
-                container: Some("reader".to_owned()),
-                source: format!("{APPS}/shared"),
-                read_only: true,
-            },
-        ],
+        mounted: mounted(),
         engine_folder: Some("/srv/docker".to_owned()),
         engine_socket: Some("/run/docker.sock".to_owned()),
     }

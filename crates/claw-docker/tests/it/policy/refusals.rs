@@ -1,71 +1,15 @@
 //! Attempts to get more than an app may have. None passes, and each is refused by the rule that was meant for it.
 
-mod app;
-mod mounts;
-mod powers;
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use claw_core::{Coded, ErrorCode};
 use claw_docker::policy::{
     ContainerWish, DeviceWish, Facts, Grants, NetworkWish, Policy, RULES, Refused, SocketGrant,
+    corpus::{
+        attempts,
+        world::{bind, facts, pairs, plain, texts},
+    },
 };
-
-use super::world::{bind, facts, pairs, plain, texts};
-
-/// One attempt.
-struct Attempt {
-    name: String,
-    rule: &'static str,
-    policy: &'static str,
-    wish: ContainerWish,
-}
-
-/// Collects attempts.
-#[derive(Default)]
-struct Corpus {
-    attempts: Vec<Attempt>,
-}
-
-impl Corpus {
-    /// One attempt.
-    fn one(&mut self, rule: &'static str, name: &str, change: impl FnOnce(&mut ContainerWish)) {
-        self.under("", rule, name, change);
-    }
-
-    /// One attempt under a policy of its own.
-    fn under(
-        &mut self,
-        policy: &'static str,
-        rule: &'static str,
-        name: &str,
-        change: impl FnOnce(&mut ContainerWish),
-    ) {
-        let mut wish = plain();
-        change(&mut wish);
-        self.attempts.push(Attempt { name: format!("{rule}: {name}"), rule, policy, wish });
-    }
-
-    /// One attempt for each spelling.
-    fn each(&mut self, rule: &'static str, spellings: &[&str], change: impl Fn(&mut ContainerWish, &str)) {
-        for spelling in spellings {
-            self.one(rule, spelling, |wish| change(wish, spelling));
-        }
-    }
-}
-
-fn corpus() -> Vec<Attempt> {
-    let mut corpus = Corpus::default();
-    mounts::mounts(&mut corpus);
-    mounts::volumes(&mut corpus);
-    mounts::targets(&mut corpus);
-    powers::powers(&mut corpus);
-    powers::namespaces(&mut corpus);
-    app::identity(&mut corpus);
-    app::process(&mut corpus);
-    app::ports_and_limits(&mut corpus);
-    corpus.attempts
-}
 
 /// Everything that can be permitted.
 fn most_generous() -> Policy {
@@ -93,7 +37,7 @@ fn verdict(policy: &Policy, wish: &ContainerWish) -> Result<ContainerWish, Refus
 
 #[test]
 fn t1_t2_t3_t7_t8_no_attempt_passes_and_each_is_refused_by_its_rule() {
-    let corpus = corpus();
+    let corpus = attempts();
     assert!(corpus.len() >= 200, "{} attempts", corpus.len());
     let mut wrong = Vec::new();
     for attempt in &corpus {
@@ -114,7 +58,7 @@ fn t1_t2_t3_t7_t8_no_attempt_passes_and_each_is_refused_by_its_rule() {
 
 #[test]
 fn every_rule_is_the_one_that_refuses_some_attempt() {
-    let tried: BTreeSet<_> = corpus().iter().map(|attempt| attempt.rule).chain(NETWORK_RULES).collect();
+    let tried: BTreeSet<_> = attempts().iter().map(|attempt| attempt.rule).chain(NETWORK_RULES).collect();
 
     for rule in RULES {
         assert!(tried.contains(rule.id), "nobody tries {}", rule.id);
@@ -124,7 +68,7 @@ fn every_rule_is_the_one_that_refuses_some_attempt() {
 #[test]
 fn the_line_that_a_refusal_names_permits_what_was_refused() {
     let mut lines = 0;
-    for attempt in corpus() {
+    for attempt in attempts() {
         let policy = Policy::parse(attempt.policy).expect("readable");
         let Err(refused) = verdict(&policy, &attempt.wish) else { panic!("{} passes", attempt.name) };
         for refusal in refused.refusals {
@@ -145,7 +89,7 @@ fn the_line_that_a_refusal_names_permits_what_was_refused() {
 #[test]
 fn what_no_line_permits_stays_refused_under_the_most_generous_policy() {
     let generous = most_generous();
-    for attempt in corpus().into_iter().filter(|attempt| attempt.policy.is_empty()) {
+    for attempt in attempts().into_iter().filter(|attempt| attempt.policy.is_empty()) {
         let Err(refused) = verdict(&Policy::default(), &attempt.wish) else {
             panic!("{} passes", attempt.name)
         };
@@ -160,7 +104,7 @@ fn what_no_line_permits_stays_refused_under_the_most_generous_policy() {
 
 #[test]
 fn refusals_have_the_code_of_what_was_refused() {
-    for attempt in corpus() {
+    for attempt in attempts() {
         let policy = Policy::parse(attempt.policy).expect("readable");
         let Err(refused) = verdict(&policy, &attempt.wish) else { panic!("{} passes", attempt.name) };
         let expected = match attempt.rule {
@@ -180,7 +124,7 @@ fn refusals_have_the_code_of_what_was_refused() {
 
 #[test]
 fn t11_no_refusal_repeats_what_could_forge_a_line() {
-    for attempt in corpus() {
+    for attempt in attempts() {
         let policy = Policy::parse(attempt.policy).expect("readable");
         let Err(refused) = verdict(&policy, &attempt.wish) else { panic!("{} passes", attempt.name) };
         let text = refused.to_string();

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use claw_docker::policy::{ContainerWish, HealthWish, LogWish, MountWishSource, PortWish, Protocol};
+use crate::policy::{ContainerWish, HealthWish, LogWish, MountWishSource, PortWish, Protocol};
 
 use super::Corpus;
-use crate::policy::world::{OWN_ID, mount, pairs, texts};
+use super::world::{OWN_ID, mount, pairs, texts};
 
 pub(super) fn identity(corpus: &mut Corpus) {
     let named = |wish: &mut ContainerWish, name: &str| wish.name = Some(name.to_owned());
