@@ -11,6 +11,7 @@ mod adopt;
 mod app;
 mod blueprint;
 mod catalog;
+mod choice;
 mod composer;
 mod create;
 mod error;
@@ -22,6 +23,9 @@ mod ports;
 mod record;
 mod remote;
 mod running;
+mod strays;
+mod uninstall;
+mod update;
 mod values;
 mod view;
 
@@ -49,9 +53,11 @@ pub use catalog::Catalog;
 pub use composer::{ComposeVerb, Composer, ComposerConfig, ComposerError};
 pub use create::{Created, NewInstall};
 pub use error::MarketplaceError;
-pub use life::{Progress, Uninstalled, Update};
+pub use life::Progress;
 pub use record::Published;
 pub use remote::Remote;
+pub use uninstall::Uninstalled;
+pub use update::Update;
 pub use view::{InstallState, Installed, ServiceState};
 
 use files::Folder;
@@ -206,6 +212,7 @@ impl Marketplace {
             running,
         };
         let marketplace = Self { inner: Arc::new(inner) };
+        marketplace.recover_behind();
         marketplace.refresh_behind();
         marketplace
     }
@@ -289,6 +296,20 @@ impl Marketplace {
         Ok(self.inner.gate.permit(actor, Action::MarketplaceRead, &Resource::Any)?)
     }
 
+    /// Ends what a server before this one left running, and removes what it left lying.
+    fn recover_behind(&self) {
+        if self.inner.tasks.is_closed() {
+            return;
+        }
+        let inner = Arc::clone(&self.inner);
+        self.inner.tasks.spawn(async move {
+            inner.config.composer.end_strays().await;
+            if let Err(error) = inner.forget_the_gone().await {
+                tracing::warn!(%error, "files of apps that are gone cannot be removed");
+            }
+        });
+    }
+
     /// Reads the other catalog again behind the answer.
     fn refresh_behind(&self) {
         let catalog = self.inner.config.catalog.clone();
@@ -304,6 +325,16 @@ impl Marketplace {
                 }
             });
         }
+    }
+
+    /// Returns what the policy was widened by for an app's container, so for one that we made ourselves: nothing for
+    /// any other.
+    pub(crate) async fn grants_of(&self, container: &ContainerEntry) -> Arc<Grants> {
+        let Some(install) = container.labels.get("claw.install") else { return Arc::default() };
+        // What cannot be read widens nothing.
+        let found = self.inner.records.get(install).await.ok().flatten().map(|found| found.record);
+        let is_its = |record: &Record| record.services.values().any(|name| *name == container.name);
+        found.filter(is_its).map(|record| self.inner.grants(&record)).unwrap_or_default()
     }
 
     /// Does something on the record, to its end, whether or not the caller waits for it.
@@ -327,16 +358,6 @@ impl Marketplace {
         let work = async move {
             let done = inner.gate.perform(&actor, deed, effect).await;
             let (status, details) = match &done {
-    /// Returns what the policy was widened by for an app's container, so for one that we made ourselves: nothing for
-    /// any other.
-    pub(crate) async fn grants_of(&self, container: &ContainerEntry) -> Arc<Grants> {
-        let Some(install) = container.labels.get("claw.install") else { return Arc::default() };
-        // What cannot be read widens nothing.
-        let found = self.inner.records.get(install).await.ok().flatten().map(|found| found.record);
-        let is_its = |record: &Record| record.services.values().any(|name| *name == container.name);
-        found.filter(is_its).map(|record| self.inner.grants(&record)).unwrap_or_default()
-    }
-
                 Ok(_) => (EventStatus::Success, None),
                 Err(error) => (EventStatus::Error, Some(json!({ "error": error.to_string() }))),
             };

@@ -112,6 +112,9 @@ impl Inner {
             // So that nobody makes it anew: its data may be there.
             started: true,
             failure: None,
+            begun: None,
+            next: None,
+            made_up: Vec::new(),
             install_id,
         };
         let text = blueprint::text(&compose, &none, &[], &edits)?;

@@ -6,6 +6,7 @@
 use std::{
     collections::VecDeque,
     ffi::OsString,
+    os::unix::process::ExitStatusExt as _,
     path::PathBuf,
     process::{ExitStatus, Stdio},
     sync::Arc,
@@ -58,6 +59,8 @@ pub struct Composer {
 struct Inner {
     config: ComposerConfig,
     program: OnceCell<&'static [&'static str]>,
+    /// Whether those of a server before this one are gone.
+    alone: OnceCell<()>,
 }
 
 /// What is to be done with a project.
@@ -107,7 +110,8 @@ pub enum ComposerError {
 impl Composer {
     /// Returns a composer. Nothing is run yet.
     pub fn new(config: ComposerConfig) -> Self {
-        Self { inner: Arc::new(Inner { config, program: OnceCell::new() }) }
+        let inner = Inner { config, program: OnceCell::new(), alone: OnceCell::new() };
+        Self { inner: Arc::new(inner) }
     }
 
     /// Does something with the project that `file` describes and returns the end of what Compose said.
@@ -125,6 +129,7 @@ impl Composer {
         verb: ComposeVerb,
         stop: &CancellationToken,
     ) -> Result<String, ComposerError> {
+        self.end_strays().await;
         let program = self.program().await?;
         let mut arguments = vec!["--project-name", project, "--file", "-", "--ansi", "never"];
         let limit = match verb {
@@ -140,7 +145,23 @@ impl Composer {
         });
         let mut child = self.command(program, &arguments).spawn().map_err(ComposerError::Run)?;
         let (status, output) = talk(&mut child, file, limit, stop).await?;
-        if status.success() { Ok(output) } else { Err(ComposerError::Failed { output: reason(&output) }) }
+        if status.success() {
+            Ok(output)
+        } else {
+            Err(ComposerError::Failed { output: reason(status, &output) })
+        }
+    }
+
+    /// Ends what a server that died left running, once.
+    pub(crate) async fn end_strays(&self) {
+        let end = || async {
+            let folder = self.inner.config.folder.clone();
+            let ended = tokio::task::spawn_blocking(move || super::strays::end(&folder)).await;
+            if let Ok(count @ 1..) = ended {
+                tracing::warn!(count, "processes of Compose that outlived an earlier server were ended");
+            }
+        };
+        self.inner.alone.get_or_init(end).await;
     }
 
     /// Tells what is run, such as `docker compose`.
@@ -298,12 +319,15 @@ fn readable(text: &str) -> String {
 }
 
 /// The last lines of what a failed program said, which tell why.
-fn reason(output: &str) -> String {
+fn reason(status: ExitStatus, output: &str) -> String {
     let lines: Vec<&str> = output.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let last = lines.len().saturating_sub(6);
     let mut reason = lines[last..].join("; ");
-    if reason.is_empty() {
-        reason.push_str("Compose failed and does not tell why");
+    match status.signal() {
+        Some(signal) if reason.is_empty() => reason = format!("Compose was killed (signal {signal})"),
+        Some(signal) => reason = format!("Compose was killed (signal {signal}) after it said: {reason}"),
+        None if reason.is_empty() => reason.push_str("Compose failed and does not tell why"),
+        None => {}
     }
     // Errors are short: some clients show the first 512 bytes.
     if let Some((cut, _)) = reason.char_indices().nth(400) {

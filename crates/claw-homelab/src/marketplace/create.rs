@@ -11,20 +11,17 @@ use claw_store::fault;
 use serde_json::json;
 
 use super::{
-    App, Generate, Inner, Marketplace, MarketplaceError, Published, Result, blueprint,
+    App, Inner, Marketplace, MarketplaceError, Published, Result, blueprint,
     blueprint::Edits,
+    choice::{Chosen, MAX_VARIABLES, choose},
     files::{self, Folder},
     naming, on_disk,
     ports::{self, Taken},
     record::{MAX_INSTALLS, Phase, Record, Versioned},
     running::Turn,
     shown, values,
-    values::check as check_value,
 };
 use crate::compose::{Project, quoted};
-
-/// Most variables that a caller may give.
-const MAX_VARIABLES: usize = 200;
 
 /// What somebody says when making an install.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -131,10 +128,7 @@ impl Inner {
         install_id: String,
     ) -> Result<Created> {
         let before = self.replaceable(&app, &install_id).await?;
-        let mut plan = self.plan(owner, new, app, install_id).await?;
-        if let Some(before) = &before {
-            plan.record.created_at = before.record.created_at;
-        }
+        let plan = self.plan(owner, new, app, install_id, before.as_ref().map(|read| &read.record)).await?;
         // Before anything is written: what is refused leaves no trace.
         self.approve(&plan.project, &plan.record, &plan.app.grants).await?;
         // From here on the name is taken; what a crash leaves is finished by whoever creates it again.
@@ -196,7 +190,14 @@ impl Inner {
         found.map(|id| naming::install_id(&id)).unwrap_or_else(|| naming::install_id(app))
     }
 
-    async fn plan(&self, owner: String, new: NewInstall, app: App, install_id: String) -> Result<Plan> {
+    async fn plan(
+        &self,
+        owner: String,
+        new: NewInstall,
+        app: App,
+        install_id: String,
+        before: Option<&Record>,
+    ) -> Result<Plan> {
         let now = self.clock.now();
         let mut record = Record {
             app_id: app.about.id.clone(),
@@ -209,16 +210,24 @@ impl Inner {
             ports: Vec::new(),
             extra: Vec::new(),
             owner,
-            created_at: now,
+            created_at: before.map_or(now, |before| before.created_at),
             updated_at: now,
             phase: Phase::Writing,
             written: String::new(),
             started: false,
             failure: None,
+            begun: None,
+            next: None,
+            made_up: Vec::new(),
             install_id,
         };
         let kept = self.kept_values(&record).await?;
-        let Chosen { values, secrets, generated, extra, reused } = choose(&app, new.environment, kept)?;
+        let mut chosen = choose(&app, new.environment, kept)?;
+        if let Some(before) = before.filter(|before| before.owner == record.owner) {
+            chosen.tell_again(&before.made_up);
+        }
+        let Chosen { values, secrets, generated, extra, reused } = chosen;
+        record.made_up = generated.iter().map(|(name, _)| name.clone()).collect();
         let mut edits = Edits { extra, ..Edits::default() };
         let mut project = blueprint::project(&app.compose, &values, &edits)?;
         edits.main = blueprint::main_service(&project, &app.about.id, app.about.port);
@@ -354,73 +363,6 @@ impl Inner {
             tracing::warn!(%error, "a failed install stays in the list as incomplete");
         }
     }
-}
-
-/// What the variables of an install are.
-pub(super) struct Chosen {
-    pub(super) values: BTreeMap<String, String>,
-    pub(super) secrets: Vec<String>,
-    pub(super) generated: Vec<(String, Secret)>,
-    /// Names of values that the app does not know.
-    pub(super) extra: Vec<String>,
-    /// Names of secrets that were there before.
-    pub(super) reused: Vec<String>,
-}
-
-/// Gives every variable of an app its value: the given one, the one from before, one made up, or the default.
-pub(super) fn choose(
-    app: &App,
-    mut given: BTreeMap<String, String>,
-    mut kept: BTreeMap<String, String>,
-) -> Result<Chosen> {
-    if given.len() > MAX_VARIABLES {
-        let message = format!("`environment` has more than {MAX_VARIABLES} members");
-        return Err(MarketplaceError::invalid(ErrorCode::InvalidEnv, message));
-    }
-    given.iter().try_for_each(|(name, value)| check_value(name, value))?;
-    let mut chosen = Chosen {
-        values: BTreeMap::new(),
-        secrets: Vec::new(),
-        generated: Vec::new(),
-        extra: Vec::new(),
-        reused: Vec::new(),
-    };
-    let mut missing = Vec::new();
-    for variable in &app.about.variables {
-        let name = variable.name.clone();
-        if variable.is_secret() {
-            chosen.secrets.push(name.clone());
-        }
-        let given = given.remove(&name).filter(|value| !value.is_empty() || !variable.required);
-        let kept = kept.remove(&name).filter(|value| !value.is_empty() && variable.is_secret());
-        let value = match (given, kept, variable.generate, &variable.default) {
-            (Some(given), ..) => given,
-            (None, Some(kept), ..) => {
-                chosen.reused.push(name.clone());
-                kept
-            }
-            (None, None, Some(Generate::Password), _) => {
-                let password = values::password();
-                chosen.generated.push((name.clone(), Secret::new(password.clone())));
-                password
-            }
-            (None, None, None, Some(default)) => default.clone(),
-            (None, None, None, None) if variable.required => {
-                missing.push((name, variable.description.clone()));
-                continue;
-            }
-            (None, None, None, None) => String::new(),
-        };
-        chosen.values.insert(name, value);
-    }
-    if !missing.is_empty() {
-        return Err(MarketplaceError::VariablesRequired { app: app.about.name.clone(), missing });
-    }
-    chosen.extra = given.keys().cloned().collect();
-    // Nobody said what they are, so they are kept like secrets.
-    chosen.secrets.extend(given.keys().cloned());
-    chosen.values.extend(given);
-    Ok(chosen)
 }
 
 /// Names the containers: the main one as asked, the others after it.

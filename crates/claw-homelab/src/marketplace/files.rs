@@ -84,7 +84,7 @@ impl Folder {
     /// Writes a file in one step. On disk when it returns.
     pub(crate) fn write(&self, name: &str, content: &str, mode: u32) -> Result<(), MarketplaceError> {
         let path = self.0.join(name);
-        let fresh = self.0.join(format!(".{name}.new"));
+        let fresh = self.fresh(name);
         let write = || -> io::Result<()> {
             let mut options = OpenOptions::new();
             options.write(true).create(true).truncate(true).mode(mode);
@@ -137,13 +137,29 @@ impl Folder {
         read().map(Some).map_err(|source| failed("read", &path, source))
     }
 
-    /// Removes one file of the folder. One that is not there is fine.
+    /// Removes one file of the folder, and what a crash left of writing it. One that is not there is fine.
     pub(crate) fn remove_file(&self, name: &str) -> Result<(), MarketplaceError> {
+        self.remove_fresh(name)?;
         let path = self.0.join(name);
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("removed", &path, error)),
             _ => Ok(()),
         }
+    }
+
+    /// Returns the names in the folder; none if it is not there.
+    pub(crate) fn names(&self) -> Result<Vec<String>, MarketplaceError> {
+        let entries = match fs::read_dir(&self.0) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(source) => return Err(failed("read", &self.0, source)),
+        };
+        Ok(entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
+    }
+
+    /// Where a file is written before it takes its place.
+    fn fresh(&self, name: &str) -> PathBuf {
+        self.0.join(format!(".{name}.new"))
     }
 
     /// Removes the folder with everything in it, and the one above it if nothing is left there. Links are removed, not
@@ -163,22 +179,63 @@ impl Folder {
     }
 }
 
+/// What is left of a folder that was to go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// Nothing.
+    Nothing,
+    /// What was to be kept.
+    Data,
+    /// What the users of containers made, and is theirs alone: the path where it begins.
+    Others(String),
+}
+
+impl Left {
+    /// What there is now.
+    pub(crate) fn of(folder: &Folder) -> Self {
+        if folder.path().exists() { Self::Data } else { Self::Nothing }
+    }
+}
+
 impl Folder {
-    /// Removes the folder as [`Folder::remove_all`] does, and tells whether it is gone: what the users of containers
-    /// made may be theirs alone.
-    pub(crate) fn remove_what_we_may(&self) -> Result<bool, MarketplaceError> {
-        match self.remove_all() {
-            Ok(()) => Ok(true),
-            Err(MarketplaceError::Files { source, path, .. })
-                if matches!(
-                    source.kind(),
-                    io::ErrorKind::PermissionDenied | io::ErrorKind::DirectoryNotEmpty
-                ) =>
-            {
-                tracing::warn!(path, %source, "data of an app cannot be removed by this user");
-                Ok(false)
+    /// Removes the folder as [`Folder::remove_all`] does, as far as we may, and tells what is left: what the users of
+    /// containers made may be theirs alone.
+    pub(crate) fn remove_what_we_may(&self) -> Result<Left, MarketplaceError> {
+        let theirs = |error: &io::Error| {
+            matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::DirectoryNotEmpty)
+        };
+        let first = match self.remove_all() {
+            Ok(()) => return Ok(Left::Nothing),
+            Err(MarketplaceError::Files { source, .. }) if theirs(&source) => source,
+            Err(error) => return Err(error),
+        };
+        // One that cannot be removed keeps nothing else.
+        let mut left = None;
+        for name in self.names()? {
+            let path = self.0.join(&name);
+            let is_folder = fs::symlink_metadata(&path).is_ok_and(|kind| kind.is_dir());
+            let removed = if is_folder { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            match removed {
+                Err(error) if theirs(&error) => {
+                    left.get_or_insert(name);
+                }
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(failed("removed", &path, error));
+                }
+                _ => {}
             }
-            Err(error) => Err(error),
+        }
+        let Some(left) = left else { return self.remove_all().map(|()| Left::Nothing) };
+        tracing::warn!(path = %self.0.display(), %first, "data of an app cannot be removed by this user");
+        Ok(Left::Others(left))
+    }
+
+    /// Removes what a crash left of writing a file.
+    pub(crate) fn remove_fresh(&self, name: &str) -> Result<(), MarketplaceError> {
+        let path = self.fresh(name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("removed", &path, error)),
+            _ => Ok(()),
         }
     }
 }

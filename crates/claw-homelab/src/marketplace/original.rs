@@ -13,8 +13,7 @@ const MAX_TEXT: usize = 2_000;
 
 #[derive(Deserialize)]
 struct Manifest {
-    #[serde(default)]
-    apps: Vec<ManifestApp>,
+    apps: Vec<serde_json::Value>,
 }
 
 #[derive(Deserialize)]
@@ -37,7 +36,8 @@ struct ManifestApp {
     popularity: f64,
 }
 
-/// Reads a manifest. Entries whose id is none are left out.
+/// Reads a manifest. Entries that make no sense, and those whose id is none, are left out; a list of nothing else is no
+/// manifest.
 pub(crate) fn manifest(json: &[u8]) -> Result<Vec<About>, String> {
     let manifest: Manifest = serde_json::from_slice(json).map_err(|error| error.to_string())?;
     if manifest.apps.len() > MAX_APPS {
@@ -62,7 +62,14 @@ pub(crate) fn manifest(json: &[u8]) -> Result<Vec<About>, String> {
         notes: Vec::new(),
         no_healthcheck: std::collections::BTreeMap::new(),
     };
-    Ok(manifest.apps.into_iter().filter(|app| naming::app_id(&app.id).is_ok()).map(about).collect())
+    let is_empty = manifest.apps.is_empty();
+    let read = manifest.apps.into_iter().filter_map(|app| serde_json::from_value(app).ok());
+    let read: Vec<About> =
+        read.filter(|app: &ManifestApp| naming::app_id(&app.id).is_ok()).map(about).collect();
+    if read.is_empty() && !is_empty {
+        return Err("none of its entries describes an app".to_owned());
+    }
+    Ok(read)
 }
 
 /// What a markdown file says.

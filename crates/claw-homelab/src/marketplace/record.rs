@@ -46,6 +46,15 @@ pub(crate) struct Record {
     /// Why what was tried last did not work.
     #[serde(default)]
     pub(crate) failure: Option<String>,
+    /// What was begun with its containers, such as `started`, and is not known to have ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) begun: Option<String>,
+    /// What an update makes of this record once the compose file is the newer one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) next: Option<Box<Record>>,
+    /// Names of the passwords that were made up for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) made_up: Vec<String>,
 }
 
 /// A port as people reach it.

@@ -89,12 +89,7 @@ impl Remote {
         if self.inner.asked.compare_exchange(before, now, Ordering::Relaxed, Ordering::Relaxed).is_err() {
             return Ok(None);
         }
-        let read = match self.fetch(self.inner.manifest.clone()).await {
-            Ok(text) => {
-                original::manifest(text.as_bytes()).map_err(|reason| MarketplaceError::Remote { reason })
-            }
-            Err(error) => Err(error),
-        };
+        let read = self.fetch(self.inner.manifest.clone(), |text| original::manifest(text.as_bytes())).await;
         if read.is_err() {
             self.inner.asked.store(now.saturating_sub(FRESH_SECS - RETRY_SECS), Ordering::Relaxed);
         }
@@ -107,42 +102,55 @@ impl Remote {
         // The id is a slug and the path ends as it was checked to.
         let folder = address.path().trim_end_matches("/manifest.json").to_owned();
         address.set_path(&format!("{folder}/apps/{}.md", listed.about.id));
-        let text = self.fetch(address).await?;
-        let read = original::markdown(&text).map_err(|reason| {
-            let reason = format!("the entry of `{}`: {reason}", listed.about.id);
-            MarketplaceError::Remote { reason }
-        })?;
+        let entry = |text: &str| {
+            original::markdown(text).map_err(|reason| format!("the entry of `{}`: {reason}", listed.about.id))
+        };
+        let read = self.fetch(address, entry).await?;
         let about = super::About { variables: read.variables, ..(*listed.about).clone() };
         Ok(App { about: Arc::new(about), compose: read.compose.into(), ..listed.clone() })
     }
 
-    /// Fetches a text, or takes the one from before if nothing changed, or if there is no answer.
-    async fn fetch(&self, address: Url) -> Result<String, MarketplaceError> {
+    /// Fetches what `read` makes of a text. Takes the text from before if nothing changed, there is no answer, or the
+    /// answer makes no sense; one that makes no sense is not kept.
+    async fn fetch<T>(
+        &self,
+        address: Url,
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<T, MarketplaceError> {
         let name = hex(&Sha256::digest(address.as_str().as_bytes())[..16]);
-        let kept = self.kept(&name).await;
-        match self.ask(address, kept.as_ref().map(|(tag, _)| tag.as_str())).await {
-            Ok(Some((tag, text))) => {
-                let folder = self.inner.folder.clone();
-                let content = format!("{tag}\n{text}");
-                let written = tokio::task::spawn_blocking(move || {
-                    folder.make(0o700)?;
-                    folder.write(&name, &content, OPEN)
-                });
-                if let Ok(Err(error)) = written.await {
-                    tracing::warn!(%error, "what the other catalog says is not kept");
-                }
-                Ok(text)
+        // What was kept by another version may be nothing to this one, and is asked for anew then.
+        let kept = self.kept(&name).await.and_then(|(tag, text)| Some((tag, read(&text).ok()?)));
+        let (before, kept) = kept.unzip();
+        let answer = match self.ask(address, before.as_deref()).await {
+            Ok(Some((tag, text))) => read(&text).map(|read| Some((tag, text, read))),
+            Ok(None) => Ok(None),
+            Err(reason) => Err(reason),
+        };
+        match (answer, kept) {
+            (Ok(Some((tag, text, read))), _) => {
+                self.keep(name, format!("{tag}\n{text}")).await;
+                Ok(read)
             }
-            Ok(None) => kept.map(|(_, text)| text).ok_or_else(|| MarketplaceError::Remote {
+            (Ok(None), Some(kept)) => Ok(kept),
+            (Ok(None), None) => Err(MarketplaceError::Remote {
                 reason: "it says that nothing changed, and was never read".into(),
             }),
-            Err(reason) => match kept {
-                Some((_, text)) => {
-                    tracing::warn!(reason, "the other catalog does not answer; it is shown as it was");
-                    Ok(text)
-                }
-                None => Err(MarketplaceError::Remote { reason }),
-            },
+            (Err(reason), Some(kept)) => {
+                tracing::warn!(reason, "the other catalog cannot be read; it is shown as it was");
+                Ok(kept)
+            }
+            (Err(reason), None) => Err(MarketplaceError::Remote { reason }),
+        }
+    }
+
+    async fn keep(&self, name: String, content: String) {
+        let folder = self.inner.folder.clone();
+        let written = tokio::task::spawn_blocking(move || {
+            folder.make(0o700)?;
+            folder.write(&name, &content, OPEN)
+        });
+        if let Ok(Err(error)) = written.await {
+            tracing::warn!(%error, "what the other catalog says is not kept");
         }
     }
 

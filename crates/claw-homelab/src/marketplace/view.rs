@@ -128,10 +128,14 @@ impl Inner {
             Phase::Ready if exist || record.started => InstallState::Stopped,
             Phase::Ready => InstallState::Created,
         };
+        let doing = self.running.doing(&record.install_id);
+        let cut_off = record.begun.as_ref().filter(|_| doing.is_none()).map(|begun| {
+            format!("the server ended while this was being {begun}, so it may be half done: ask for it again")
+        });
         let newest = self.config.catalog.own(&record.app_id).map(|app| app.about.version.clone());
         let update = newest.filter(|newest| record.source == AppSource::BuiltIn && *newest != record.version);
         Installed {
-            doing: self.running.doing(&record.install_id),
+            doing,
             install_dir: shown(&host_folder),
             compose_path: shown(&host_folder.join(files::COMPOSE)),
             update,
@@ -146,7 +150,7 @@ impl Inner {
             ports: record.ports,
             created_at: record.created_at,
             updated_at: record.updated_at,
-            failure: record.failure,
+            failure: cut_off.or(record.failure),
         }
     }
 }

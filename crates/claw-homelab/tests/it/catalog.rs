@@ -11,9 +11,11 @@ use claw_docker::policy::{
 };
 use claw_homelab::{
     compose::{self, Labels, Project, Reader},
-    marketplace::{App, Catalog},
+    marketplace::{App, Catalog, ComposerConfig},
 };
 use claw_testkit::TempDir;
+
+use crate::market_lab::{Compose, Place, which};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../marketplace")
@@ -260,9 +262,20 @@ fn ids_are_the_names_of_their_folders_and_no_two_apps_are_the_same() {
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "asks the real Compose what it thinks of our files")]
 fn b1_compose_understands_what_we_write_of_every_app() {
-    // All apps in one project: each start of Compose takes a third of a second.
+    for (compose, reader) in [(Compose::Plugin, Reader::Plugin), (Compose::Standalone, Reader::Standalone)] {
+        let file = compose::render(&all_apps(), &Labels::new(), reader);
+
+        let (understood, said) = config(compose, &file);
+
+        assert!(understood, "{compose:?}: {said}");
+        // It is what decides: a file with one wrong word is refused.
+        assert!(!config(compose, &file.replacen("image:", "imige:", 1)).0, "{compose:?}");
+    }
+}
+
+/// All apps in one project: each start of Compose takes a third of a second.
+fn all_apps() -> Project {
     let mut all = Project::default();
     for app in apps() {
         let approved = judge(&read(&app), &app.grants).expect("an approved app");
@@ -277,14 +290,25 @@ fn b1_compose_understands_what_we_write_of_every_app() {
         all.volumes.extend(approved.volumes);
         all.networks.extend(approved.networks);
     }
-    let file = compose::render(&all, &Labels::new(), Reader::Standalone);
+    all
+}
+
+/// What the real Compose thinks of a file.
+#[expect(clippy::disallowed_methods, reason = "asks the real Compose what it thinks of our files")]
+fn config(compose: Compose, file: &str) -> (bool, String) {
     let folder = TempDir::new();
-    let path = folder.write("compose.yaml", file);
-
-    let output = Command::new("docker-compose")
-        .args(["--file", &path.display().to_string(), "config", "--quiet"])
-        .output()
-        .expect("these tests need docker-compose: run `scripts/test`, which installs it");
-
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let place = Place { compose, ..Place::at(folder.path()) };
+    let ComposerConfig { path, home, .. } = place.composer_config();
+    let path = path.to_str().expect("plain").to_owned();
+    let mut command = match compose {
+        Compose::Plugin => Command::new(which("docker")),
+        Compose::Standalone => Command::new(which("docker-compose")),
+    };
+    if compose == Compose::Plugin {
+        command.arg("compose");
+    }
+    let file = folder.write("compose.yaml", file);
+    command.arg("--file").arg(file).args(["config", "--quiet"]);
+    let output = command.env_clear().env("PATH", path).env("HOME", home).output().expect("it starts");
+    (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
 }

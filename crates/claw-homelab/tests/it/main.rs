@@ -4,4 +4,7 @@ mod catalog;
 mod hostile;
 mod market;
 mod market_bad_days;
+mod market_catalogs;
+mod market_compose;
+mod market_crashes;
 mod market_lab;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use claw_core::{Coded as _, ErrorCode, Scope};
 use claw_homelab::marketplace::{InstallState, NewInstall, Which};
 
-use crate::market_lab::{Lab, actor, ann, ask, fetch, write_page};
+use crate::market_lab::{Compose, Lab, actor, ann, ask, fetch, write_page};
 
 fn page(name: &str) -> NewInstall {
     NewInstall {
@@ -18,7 +18,16 @@ fn page(name: &str) -> NewInstall {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn b3_b9_an_app_is_installed_started_stopped_and_uninstalled() {
-    let mut lab = Lab::new().await;
+    a_life(Compose::Standalone).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b3_b9_so_it_is_with_compose_as_a_plugin() {
+    a_life(Compose::Plugin).await;
+}
+
+async fn a_life(compose: Compose) {
+    let mut lab = Lab::composed_by(compose).await;
     let name = lab.install("life");
     let market = lab.marketplace.clone();
 

@@ -48,32 +48,108 @@ pub(crate) struct Lab {
     stop: CancellationToken,
 }
 
-impl Lab {
-    /// A house whose catalog has the app `page` in the version 1.
-    pub(crate) async fn new() -> Self {
-        Self::with(TempDir::shared(), DockerScope::new(), None).await
+/// Which of the two programs runs Compose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Compose {
+    /// `docker compose`, version 2.
+    Plugin,
+    /// `docker-compose`, version 1.
+    Standalone,
+}
+
+/// Where a house is, and what it works with.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) folder: PathBuf,
+    /// Where apps are, if not below it.
+    pub(crate) apps: Option<PathBuf>,
+    pub(crate) compose: Compose,
+    /// Where programs are looked for before the usual places.
+    pub(crate) programs: Option<PathBuf>,
+    /// Socket of the Engine, if it is not the machine's own.
+    pub(crate) engine: Option<PathBuf>,
+}
+
+/// A house that leaves everything behind when it is dropped.
+pub(crate) struct House {
+    pub(crate) homelab: Homelab,
+    pub(crate) store: Store,
+    pub(crate) stop: CancellationToken,
+}
+
+impl Place {
+    pub(crate) fn at(folder: &Path) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            apps: None,
+            compose: Compose::Standalone,
+            programs: None,
+            engine: None,
+        }
     }
 
-    /// The house over a folder that another one had, as after a restart; or with another place for what is installed.
-    pub(crate) async fn with(folder: TempDir, scope: DockerScope, apps: Option<&Path>) -> Self {
-        let catalog = folder.folder("catalog");
+    /// The folder of the catalog, which has the app `page` in the version 1 if nobody wrote another one.
+    pub(crate) fn catalog(&self) -> PathBuf {
+        let catalog = self.folder.join("catalog");
         if !catalog.join("page").exists() {
             write_page(&catalog, "1", free_port());
         }
-        let store = SqliteStore::open(&folder.join("claw.db"), SqliteOptions::default()).expect("a store");
+        catalog
+    }
+
+    /// What runs Compose here: as in the server, with a cleared environment.
+    pub(crate) fn composer(&self) -> Composer {
+        Composer::new(self.composer_config())
+    }
+
+    pub(crate) fn composer_config(&self) -> ComposerConfig {
+        let home = self.folder.join("home");
+        let mut path = String::new();
+        if let Some(programs) = &self.programs {
+            path = format!("{}:", programs.display());
+        }
+        match self.compose {
+            Compose::Plugin => {
+                link(&plugin(), &home.join(".docker/cli-plugins/docker-compose"));
+                path += "/usr/local/bin:/usr/bin:/bin";
+            }
+            // Without `docker`, which may have a plugin that would be preferred.
+            Compose::Standalone => {
+                let only = self.folder.join("only");
+                let program = which("docker-compose");
+                link(&program, &only.join("docker-compose"));
+                path += &only.display().to_string();
+            }
+        }
+        let engine = self.engine.iter().map(|socket| format!("unix://{}", socket.display()));
+        ComposerConfig {
+            path: path.into(),
+            home,
+            environment: engine.map(|engine| ("DOCKER_HOST".to_owned(), engine)).collect(),
+            folder: self.folder.join("data/marketplace/empty"),
+        }
+    }
+
+    /// Opens a house, as a start of the server does.
+    pub(crate) async fn open(&self) -> House {
+        let catalog = self.catalog();
+        let store =
+            SqliteStore::open(&self.folder.join("claw.db"), SqliteOptions::default()).expect("a store");
         let store = store.store();
         let clock = Arc::new(SystemClock);
-        let config = GateConfig { api_token: None, data_dir: folder.path().to_owned() };
+        let config = GateConfig { api_token: None, data_dir: self.folder.clone() };
         let gate = Gate::new(config, store.clone(), clock.clone()).expect("a gate");
         gate.start(None).await.expect("a start");
-        let docker = Docker::connect(None).expect("an address");
+        let socket = self.engine.as_deref().map(|socket| socket.to_str().expect("a plain path"));
+        let docker = Docker::connect(socket).expect("an address");
         let stop = CancellationToken::new();
         let (mirror, follow) = Mirror::start(docker.clone(), stop.clone());
         tokio::spawn(follow);
-        let apps = apps.map_or_else(|| folder.folder("data/containers"), Path::to_owned);
+        let apps = self.apps.clone().unwrap_or_else(|| self.folder.join("data/containers"));
+        std::fs::create_dir_all(&apps).expect("a folder");
         let own = Own {
             names: vec!["clawmachine*".into(), "wagmios-backend".into()],
-            folders: vec![folder.join("data").display().to_string()],
+            folders: vec![self.folder.join("data").display().to_string()],
             apps_folder: Some(apps.display().to_string()),
             ..Own::default()
         };
@@ -86,17 +162,59 @@ impl Lab {
             policy: Policy::default(),
             own,
             own_images: Vec::new(),
-            data_dir: folder.path().to_owned(),
+            data_dir: self.folder.clone(),
             activity_keep: 1000,
             marketplace: MarketplaceConfig {
                 catalog: Catalog::from_folder(&catalog).expect("a catalog"),
-                composer: composer(&folder),
+                composer: self.composer(),
                 host_apps_folder: apps.clone(),
                 apps_folder: apps,
-                state_folder: folder.join("data/marketplace"),
+                state_folder: self.folder.join("data/marketplace"),
             },
         });
-        Self { marketplace: homelab.marketplace.clone(), homelab, store, scope, folder, catalog, stop }
+        House { homelab, store, stop }
+    }
+}
+
+impl House {
+    /// Ends it as a stop of the server does.
+    pub(crate) async fn end(self) {
+        self.homelab.settle().await;
+        self.stop.cancel();
+    }
+}
+
+impl Lab {
+    /// A house whose catalog has the app `page` in the version 1.
+    pub(crate) async fn new() -> Self {
+        Self::with(TempDir::shared(), DockerScope::new(), None).await
+    }
+
+    /// The same, with one of the two programs that run Compose.
+    pub(crate) async fn composed_by(compose: Compose) -> Self {
+        let folder = TempDir::shared();
+        let place = Place { compose, ..Place::at(folder.path()) };
+        Self::of(folder, DockerScope::new(), place).await
+    }
+
+    /// The house over a folder that another one had, as after a restart; or with another place for what is installed.
+    pub(crate) async fn with(folder: TempDir, scope: DockerScope, apps: Option<&Path>) -> Self {
+        let place = Place { apps: apps.map(Path::to_owned), ..Place::at(folder.path()) };
+        Self::of(folder, scope, place).await
+    }
+
+    /// The house at a place.
+    pub(crate) async fn of(folder: TempDir, scope: DockerScope, place: Place) -> Self {
+        let House { homelab, store, stop } = place.open().await;
+        Self {
+            marketplace: homelab.marketplace.clone(),
+            homelab,
+            store,
+            scope,
+            folder,
+            catalog: place.catalog(),
+            stop,
+        }
     }
 
     /// A name for an install that no other test has; everything of it is removed at the end.
@@ -119,14 +237,36 @@ impl Lab {
     }
 }
 
-/// What runs Compose in tests: as in the server, with a cleared environment.
-pub(crate) fn composer(folder: &TempDir) -> Composer {
-    Composer::new(ComposerConfig {
-        path: "/usr/local/bin:/usr/bin:/bin".into(),
-        home: folder.path().to_owned(),
-        environment: Vec::new(),
-        folder: folder.join("data/marketplace/empty"),
+/// Compose as a plugin: `scripts/test` fetches one and says where it is.
+#[expect(clippy::disallowed_methods, reason = "whoever runs the tests may say where it is")]
+fn plugin() -> PathBuf {
+    let fetched = concat!(env!("CARGO_MANIFEST_DIR"), "/../../.cache/compose/docker-compose");
+    let plugin = std::env::var_os("CLAW_TEST_COMPOSE").map_or_else(|| PathBuf::from(fetched), PathBuf::from);
+    assert!(
+        plugin.exists(),
+        "these tests need Compose as a plugin at {}: run `scripts/test`, which fetches it",
+        plugin.display()
+    );
+    plugin
+}
+
+/// The path of a program.
+#[expect(clippy::disallowed_methods, reason = "the tests use the programs of whoever runs them")]
+pub(crate) fn which(program: &str) -> PathBuf {
+    let path = std::env::var_os("PATH").expect("a path");
+    let mut places = std::env::split_paths(&path).map(|folder| folder.join(program));
+    places.find(|place| place.is_file()).unwrap_or_else(|| {
+        panic!("these tests need {program}: run `scripts/test`, which installs it");
     })
+}
+
+/// Makes a symbolic link with the folders above it, if it is not there yet.
+fn link(target: &Path, link: &Path) {
+    std::fs::create_dir_all(link.parent().expect("a folder")).expect("made");
+    match std::os::unix::fs::symlink(target, link) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => panic!("no link: {error}"),
+        _ => {}
+    }
 }
 
 /// Whoever may do what these scopes name.

@@ -275,6 +275,9 @@ pub struct AppUpdate {
     pub from: String,
     /// The version now.
     pub to: String,
+    /// Passwords that were made up for what is new, by name. This is the only time they are told.
+    #[serde(deserialize_with = "secrets")]
+    pub generated: BTreeMap<String, Secret>,
     /// The end of what Compose said. Untrusted.
     pub output: String,
     /// The install as it is.
@@ -293,6 +296,8 @@ pub struct UninstalledApp {
     pub status: String,
     /// The folder on the host that has its data, if that was kept.
     pub data_kept_in: Option<String>,
+    /// What is left to do by hand, if its data was to go and could not.
+    pub note: Option<String>,
     /// Its volumes, if they were kept.
     pub volumes_kept: Vec<String>,
 }

@@ -389,6 +389,9 @@ pub(super) struct UpdateView {
     from: String,
     /// The version now.
     to: String,
+    /// The passwords and keys that were made up for variables of the new version. They are not shown again.
+    #[schema(value_type = BTreeMap<String, String>)]
+    generated: BTreeMap<String, Shown>,
     /// The end of what Compose said.
     output: String,
     /// The install as it is.
@@ -397,12 +400,13 @@ pub(super) struct UpdateView {
 
 impl From<Update> for UpdateView {
     fn from(update: Update) -> Self {
-        let Update { progress, from, to, changed } = update;
+        let Update { progress, from, to, changed, generated } = update;
         Self {
             container_name: progress.installed.container_name.clone(),
             status: if changed { "updated" } else { "current" },
             from,
             to,
+            generated: generated.into_iter().map(|(name, value)| (name, Shown(value))).collect(),
             output: progress.output,
             app: progress.installed.into(),
         }
@@ -421,11 +425,14 @@ pub(super) struct UninstalledView {
     data_kept_in: Option<String>,
     /// Its volumes, if they were kept.
     volumes_kept: Vec<String>,
+    /// What is left for a person to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
 }
 
 impl From<Uninstalled> for UninstalledView {
     fn from(gone: Uninstalled) -> Self {
-        let Uninstalled { install_id, app_id, data_kept_in, volumes_kept } = gone;
-        Self { install_id, app_id, status: "uninstalled", data_kept_in, volumes_kept }
+        let Uninstalled { install_id, app_id, data_kept_in, volumes_kept, note } = gone;
+        Self { install_id, app_id, status: "uninstalled", data_kept_in, volumes_kept, note }
     }
 }
