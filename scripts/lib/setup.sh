@@ -3,6 +3,7 @@
 #
 #   setup_packages       Debian's packages: git, curl, a C compiler, certificates
 #   setup_compose        Compose, by which apps are started: the plugin or docker-compose
+#   setup_composers      both of them, for tests: docker-compose, and the plugin named by CLAW_TEST_COMPOSE
 #   setup_rust           cargo, new enough, with rustfmt and clippy
 #   setup_claude         the Claude Code CLI in .cache/, named by CLAW_TEST_CLAUDE
 #   claude_code_version  prints the pinned version of the CLI
@@ -49,6 +50,54 @@ setup_packages() {
 setup_compose() {
     ! docker compose version >/dev/null 2>&1 || return 0
     install_missing docker-compose=docker-compose
+}
+
+# The plugin as Debian packs it: one static program. Debian 12 itself has only version 1, and neither npm nor PyPI has 2.
+COMPOSE_PACKAGE=2.26.1-4
+COMPOSE_SHA256_amd64=47681197cb2b1ab88206b42a1a92fc75f50d9530a6322d03494a473eed0408ea
+COMPOSE_SHA256_arm64=bbafaa666f3e7fa00ad36f2a8bab889f1c791ca8743d674e7267a3d07203869c
+
+setup_composers() {
+    install_missing docker-compose=docker-compose
+    local folder="$ROOT/.cache/compose"
+    if [ -n "${CLAW_TEST_COMPOSE:-}" ]; then
+        [ -x "$CLAW_TEST_COMPOSE" ] || die "CLAW_TEST_COMPOSE is $CLAW_TEST_COMPOSE, which is no program; unset it to fetch the plugin"
+    else
+        CLAW_TEST_COMPOSE="$folder/docker-compose"
+        if [ ! -x "$CLAW_TEST_COMPOSE" ] || [ "$(cat "$folder/package" 2>/dev/null)" != "$COMPOSE_PACKAGE" ]; then
+            fetch_compose "$folder"
+        fi
+    fi
+    export CLAW_TEST_COMPOSE
+}
+
+fetch_compose() {
+    local folder="$1" architecture file draft address sum
+    case "$(uname -m)" in
+        x86_64) architecture=amd64 sum="$COMPOSE_SHA256_amd64" ;;
+        aarch64) architecture=arm64 sum="$COMPOSE_SHA256_arm64" ;;
+        *) die "set CLAW_TEST_COMPOSE to Compose's plugin for $(uname -m)" ;;
+    esac
+    install_missing dpkg-deb=dpkg
+    say "    fetching Compose $COMPOSE_PACKAGE"
+    mkdir -p "$folder"
+    draft="$(mktemp -d "$folder/draft.XXXXXX")"
+    file="docker-compose_${COMPOSE_PACKAGE}_$architecture.deb"
+    # Where it is now, and where it stays when there is a newer one.
+    for address in http://deb.debian.org/debian http://snapshot.debian.org/archive/debian/20250601T000000Z; do
+        if curl --silent --show-error --fail --location --max-time 300 --max-filesize 50000000 \
+            --output "$draft/$file" "$address/pool/main/d/docker-compose/$file" >&2 </dev/null \
+            && printf '%s  %s\n' "$sum" "$draft/$file" | sha256sum --check --status; then
+            dpkg-deb --extract "$draft/$file" "$draft/files"
+            mv "$draft/files/usr/libexec/docker/cli-plugins/docker-compose" "$folder/docker-compose"
+            printf '%s\n' "$COMPOSE_PACKAGE" >"$folder/package"
+            rm -rf "$draft"
+            return 0
+        fi
+        say "    $address does not have $file as it should be"
+    done
+    rm -rf "$draft"
+    die "could not fetch $file; set CLAW_TEST_COMPOSE to Compose's plugin (version 2) to go on without"
 }
 
 # Whether version $1 is at least version $2.
