@@ -1,15 +1,25 @@
 //! What a tool is: data, and one function that calls the REST API.
 
-use std::sync::Arc;
+mod arguments;
+mod outcome;
 
-use claw_client::{Client, ClientError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use claw_client::Client;
 use claw_core::Scope;
 use futures_util::future::BoxFuture;
-use rmcp::model::JsonObject;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use crate::{Host, Hosts};
+
+pub use arguments::Arguments;
+pub(crate) use arguments::{kind, missing};
+pub(crate) use outcome::pretty;
+pub use outcome::{Failure, Outcome};
 
 /// What a caller must hold for a tool to exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,12 +47,31 @@ impl Need {
 pub enum Effect {
     /// Nothing changes.
     Reads,
-    /// Something is added or started; what was there stays.
+    /// Something is added each time; what was there stays.
     Adds,
-    /// A state is set; doing it twice is doing it once.
+    /// A state is set; doing it twice is doing it once, and nothing is lost.
     Sets,
-    /// Something may be lost.
+    /// Something is lost or ends; doing it twice is doing it once.
     Destroys,
+    /// Something may be lost or is interrupted, each time anew.
+    Disturbs,
+}
+
+impl Effect {
+    /// Tells whether nothing changes.
+    pub fn is_read_only(self) -> bool {
+        self == Self::Reads
+    }
+
+    /// Tells whether something may be lost or interrupted.
+    pub fn is_destructive(self) -> bool {
+        matches!(self, Self::Destroys | Self::Disturbs)
+    }
+
+    /// Tells whether doing it twice is doing it once.
+    pub fn is_idempotent(self) -> bool {
+        matches!(self, Self::Reads | Self::Sets | Self::Destroys)
+    }
 }
 
 /// A tool, as data.
@@ -50,8 +79,6 @@ pub enum Effect {
 pub struct Tool {
     /// Its name in the protocol.
     pub name: &'static str,
-    /// A name for people.
-    pub title: &'static str,
     /// What it does, for the model. Short: all of them together are read at every start.
     pub description: &'static str,
     /// What the key must hold.
@@ -70,10 +97,28 @@ pub struct Tool {
     pub run: fn(Call) -> BoxFuture<'static, Result<Outcome, Failure>>,
 }
 
+/// Between two signs of life of work that does not say how far it is. Clients give up a call that is silent for a minute.
+const SIGN_EVERY: Duration = Duration::from_secs(5);
+
+/// How much a sign of life is more than the one before, which it must be.
+const SMALL_STEP: f64 = 0.001;
+
+/// Tells how far a call is: how much is done, of how much if that is known, and a sentence.
+type Tell = dyn Fn(f64, Option<f64>, String) + Send + Sync;
+
 /// Progress of a call, for those who asked for it.
 #[derive(Clone, Default)]
 pub struct Progress {
-    tell: Option<Arc<dyn Fn(f64, Option<f64>, String) + Send + Sync>>,
+    tell: Option<Arc<Tell>>,
+    last: Arc<Mutex<Told>>,
+}
+
+/// What was told last.
+#[derive(Default)]
+struct Told {
+    done: f64,
+    total: Option<f64>,
+    message: String,
 }
 
 impl std::fmt::Debug for Progress {
@@ -85,14 +130,30 @@ impl std::fmt::Debug for Progress {
 impl Progress {
     /// Returns a progress that goes to `tell`: how much is done, of how much if that is known, and a sentence.
     pub fn to(tell: impl Fn(f64, Option<f64>, String) + Send + Sync + 'static) -> Self {
-        Self { tell: Some(Arc::new(tell)) }
+        Self { tell: Some(Arc::new(tell)), last: Arc::default() }
     }
 
-    /// Tells how far it is. Each call must tell more than the one before.
+    /// Tells whether somebody listens.
+    pub fn is_wanted(&self) -> bool {
+        self.tell.is_some()
+    }
+
+    /// Tells how far it is. What is told only grows, as the protocol asks: less than before counts as a little more.
     pub fn tell(&self, done: f64, total: Option<f64>, message: impl Into<String>) {
-        if let Some(tell) = &self.tell {
-            tell(done, total, message.into());
-        }
+        let Some(tell) = &self.tell else { return };
+        // Held while telling, so that what is told arrives in its order.
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = Told { done: done.max(last.done + SMALL_STEP), total, message: message.into() };
+        tell(last.done, last.total, last.message.clone());
+    }
+
+    /// Tells that it goes on, with the words of the last time, or `first` if nothing was told yet.
+    pub fn goes_on(&self, first: &str) {
+        let (total, message) = {
+            let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+            (last.total, last.message.clone())
+        };
+        self.tell(0.0, total, if message.is_empty() { first.to_owned() } else { message });
     }
 }
 
@@ -116,74 +177,27 @@ impl Call {
     pub fn client(&self) -> &Client {
         self.host.client()
     }
-}
 
-/// The arguments of a call.
-#[derive(Clone, Debug, Default)]
-pub struct Arguments(pub JsonObject);
-
-impl Arguments {
-    /// Returns a string that must be there.
+    /// Does long work with signs of life, until the caller no longer wants it.
     ///
     /// # Errors
     ///
-    /// The texts of the original: `required argument "x" not found`, `argument "x" is not a string`.
-    pub fn text(&self, name: &str) -> Result<&str, Failure> {
-        self.optional_text(name)?
-            .ok_or_else(|| Failure::new(format!("required argument \"{name}\" not found")))
-    }
-
-    /// Returns a string that may be absent or `null`.
-    ///
-    /// # Errors
-    ///
-    /// `argument "x" is not a string`.
-    pub fn optional_text(&self, name: &str) -> Result<Option<&str>, Failure> {
-        match self.0.get(name) {
-            None | Some(Value::Null) => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text)),
-            Some(_) => Err(Failure::new(format!("argument \"{name}\" is not a string"))),
+    /// `stopped` when the caller no longer wants it: what becomes of the work then.
+    pub(crate) async fn unless_stopped<T>(
+        &self,
+        work: impl Future<Output = T>,
+        sign: &str,
+        stopped: impl FnOnce() -> Failure,
+    ) -> Result<T, Failure> {
+        tokio::pin!(work);
+        let mut signs = tokio::time::interval(SIGN_EVERY);
+        loop {
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return Err(stopped()),
+                done = &mut work => return Ok(done),
+                _ = signs.tick() => self.progress.goes_on(sign),
+            }
         }
-    }
-}
-
-/// What a call gave.
-#[derive(Clone, Debug)]
-pub struct Outcome {
-    /// For the model and for clients that know no structured results.
-    pub text: String,
-    /// The same as data; fits the tool's output schema.
-    pub structured: Value,
-    /// What the model should know beside the text, which is a contract with older clients and stays as it is: where the
-    /// text comes from, what was left out of it. A content block of its own, the last one.
-    pub note: Option<String>,
-}
-
-impl Outcome {
-    /// Returns an outcome that needs no note.
-    pub fn new(text: impl Into<String>, structured: Value) -> Self {
-        Self { text: text.into(), structured, note: None }
-    }
-}
-
-/// A call that failed, in words for the model: a tool result with `isError`, not a protocol error.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text}")]
-pub struct Failure {
-    /// What went wrong, in the words that older clients know.
-    pub text: String,
-    /// What to do, if there is more to say. A content block of its own, the last one.
-    pub note: Option<String>,
-}
-
-impl Failure {
-    /// Returns a failure with this text.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into(), note: None }
-    }
-
-    /// A call of the REST API that failed: `Failed to <verb phrase>: <cause>`.
-    pub fn of(verb_phrase: &str, error: &ClientError) -> Self {
-        Self::new(format!("Failed to {verb_phrase}: {error}"))
     }
 }
