@@ -5,7 +5,7 @@ use std::{collections::VecDeque, time::Duration};
 use claw_core::{Coded, ErrorCode};
 use reqwest::{Response, StatusCode};
 
-use crate::{Client, ClientError, SseEvent, SseParser, client::next_chunk};
+use crate::{Client, ClientError, ServerUrl, SseEvent, SseParser, client::next_chunk};
 
 /// Largest single event: a log line may hold a tool's whole output.
 const MAX_EVENT_BYTES: usize = 64 << 20;
@@ -134,6 +134,35 @@ impl EventStream {
         parser.resume_after(self.last_event_id.clone());
         self.connection = Some(Connection { response, parser });
         Ok(status)
+    }
+}
+
+/// One open event stream whose events do not matter: that it stays open says that the server is there, and that nothing
+/// was changed about the credential.
+#[derive(Debug)]
+pub struct Attendance {
+    response: Response,
+    server: ServerUrl,
+}
+
+impl Attendance {
+    /// Returns when the server ended the stream or is gone. Nothing is opened again.
+    pub async fn ended(mut self) {
+        while let Ok(Some(_event)) = next_chunk(&mut self.response, &self.server).await {}
+    }
+}
+
+impl Client {
+    /// Opens a stream of the changes of jobs, to learn from its end when something changed.
+    ///
+    /// # Errors
+    ///
+    /// See [`ClientError`]; [`ErrorCode::ScopeMissing`] without `jobs:read`, [`ErrorCode::RateLimited`] when as many
+    /// streams are open as may be.
+    pub async fn attend(&self) -> Result<Attendance, ClientError> {
+        let call = self.get(["api", "v1", "events", "jobs"]).missing(ErrorCode::RouteNotFound);
+        let response = call.streaming().header("accept", "text/event-stream").send().await?;
+        Ok(Attendance { response, server: self.server().clone() })
     }
 }
 

@@ -49,7 +49,7 @@ pub use api::{
 pub use api::{homelab, jobs::JobPage};
 pub use client::{Client, Credential, FileDownload};
 pub use error::ClientError;
-pub use events::EventStream;
+pub use events::{Attendance, EventStream};
 pub use in_process::InProcess;
 pub use server_url::{ServerUrl, ServerUrlError};
 pub use sse::{SseError, SseEvent, SseParser};

@@ -82,6 +82,12 @@ impl Gate {
         Watch { gate: self.clone(), actor: actor.clone(), action, changes }
     }
 
+    /// Returns what changes each time somebody may do something else than before, whoever it is: a key was changed or
+    /// revoked, a person signed out.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.inner.changes.subscribe()
+    }
+
     /// Looks up what somebody is now.
     ///
     /// # Errors

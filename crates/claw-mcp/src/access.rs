@@ -1,6 +1,6 @@
 //! Which hosts, and with which keys, a request may use.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::{
     StreamExt as _,
@@ -22,6 +22,15 @@ pub trait Access: Send + Sync + 'static {
     ///
     /// An error for the client when the request carries nothing that permits anything.
     fn hosts<'a>(&'a self, request: &'a Extensions) -> BoxFuture<'a, Result<Arc<Hosts>, ErrorData>>;
+
+    /// Returns the hosts for a request that lists what they permit: what is known of them is no older than the request.
+    ///
+    /// # Errors
+    ///
+    /// Like [`Access::hosts`].
+    fn fresh<'a>(&'a self, request: &'a Extensions) -> BoxFuture<'a, Result<Arc<Hosts>, ErrorData>> {
+        self.hosts(request)
+    }
 
     /// Returns a stream that yields each time what [`Access::hosts`] tells may have changed, and that ends when there
     /// is nothing to wait for any more.
@@ -48,6 +57,9 @@ impl Owner {
     }
 }
 
+/// How long a list waits for a host that does not answer.
+const LIST_PATIENCE: Duration = Duration::from_secs(2);
+
 /// The same hosts for every request.
 #[derive(Clone, Debug)]
 pub struct Fixed(pub Arc<Hosts>);
@@ -55,6 +67,13 @@ pub struct Fixed(pub Arc<Hosts>);
 impl Access for Fixed {
     fn hosts<'a>(&'a self, _: &'a Extensions) -> BoxFuture<'a, Result<Arc<Hosts>, ErrorData>> {
         Box::pin(async { Ok(Arc::clone(&self.0)) })
+    }
+
+    fn fresh<'a>(&'a self, _: &'a Extensions) -> BoxFuture<'a, Result<Arc<Hosts>, ErrorData>> {
+        Box::pin(async {
+            self.0.refresh(LIST_PATIENCE).await;
+            Ok(Arc::clone(&self.0))
+        })
     }
 
     fn changes(&self, _: &Extensions) -> BoxStream<'static, ()> {

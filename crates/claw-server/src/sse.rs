@@ -14,7 +14,7 @@ use claw_core::{Action, ErrorCode};
 use claw_gate::Gate;
 use futures_util::{Stream, StreamExt as _, stream};
 use tokio::{
-    sync::OwnedSemaphorePermit,
+    sync::{OwnedSemaphorePermit, watch},
     time::{Instant, Interval, MissedTickBehavior, interval_at},
 };
 use tokio_util::sync::CancellationToken;
@@ -77,6 +77,8 @@ struct Live {
     keep_alive: Interval,
     recheck: Interval,
     stop: CancellationToken,
+    /// Somebody's credential changed, perhaps the caller's.
+    changes: watch::Receiver<u64>,
     caller: Caller,
     gate: Gate,
     /// Ends when the caller may no longer follow. One future for the whole stream: each new one looks into the store.
@@ -118,6 +120,7 @@ pub(crate) fn respond(
                 tracing::debug!(%reason, "an event stream ends with its credential");
             })
         },
+        changes: server.gate().changes(),
         caller,
         gate: server.gate().clone(),
         _room: (room, own, Counted::new("claw_http_streams")),
@@ -152,7 +155,7 @@ impl Live {
                 () = self.stop.cancelled() => return None,
                 // At once when the key is revoked, the session ends or the scope is gone.
                 () = &mut self.ended => return None,
-                _ = self.recheck.tick() => {
+                () = changed(&mut self.changes, &mut self.recheck) => {
                     // A client whose key was merely changed reconnects and sees what it may see now.
                     if !self.caller.is_unchanged(&self.gate).await {
                         return None;
@@ -173,6 +176,19 @@ impl Live {
                 _ = self.keep_alive.tick() => return Some(Bytes::from_static(b": keep-alive\n\n")),
             }
         }
+    }
+}
+
+/// Returns when the caller's credential may have changed.
+async fn changed(changes: &mut watch::Receiver<u64>, recheck: &mut Interval) {
+    tokio::select! {
+        changed = changes.changed() => {
+            if changed.is_err() {
+                // The gate is gone, and with it the server: its end is told otherwise.
+                std::future::pending::<()>().await;
+            }
+        }
+        _ = recheck.tick() => {}
     }
 }
 
