@@ -12,10 +12,12 @@ mod host;
 pub mod http;
 mod service;
 pub mod skills;
+mod tasks;
 mod tool;
 pub mod tools;
 
 pub use access::{Access, Fixed, Owner};
 pub use host::{Host, Hosts, Standing};
 pub use service::{McpService, Options};
+pub use tasks::{TaskRoom, Tasks};
 pub use tool::{Arguments, Call, Effect, Failure, Need, Outcome, Progress, Tool};
