@@ -26,11 +26,12 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 pub use body::HttpBody;
+pub(crate) use body::{Unread, read as read_body};
 pub use guard::{Guard, GuardConfig};
 pub use listen::{ConnectionLimits, serve};
 
 use self::{
-    body::{Held, Unread, read},
+    body::{Held, read},
     message::{Envelope, accepts_the_protocol, bad_request, has_json_body, refused},
     sessions::{REQUESTED_BY, SESSION_ID, Sessions},
 };

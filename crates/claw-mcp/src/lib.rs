@@ -12,12 +12,15 @@ mod host;
 pub mod http;
 mod service;
 pub mod skills;
+pub mod sse;
 mod tasks;
 mod tool;
 pub mod tools;
+mod wire;
 
 pub use access::{Access, Fixed, Owner};
 pub use host::{Host, Hosts, Standing};
 pub use service::{McpService, Options};
 pub use tasks::{TaskRoom, Tasks};
 pub use tool::{Arguments, Call, Effect, Failure, Need, Outcome, Progress, Tool};
+pub use wire::talk;

@@ -18,14 +18,14 @@ pub type HttpBody = UnsyncBoxBody<Bytes, Infallible>;
 
 /// Why a body could not be read.
 #[derive(Debug)]
-pub(super) enum Unread {
+pub(crate) enum Unread {
     TooLong,
     Late,
     BrokenOff,
 }
 
 /// Reads a body of at most so many bytes within so much time.
-pub(super) async fn read<B>(body: B, most: usize, time: Duration) -> Result<Bytes, Unread>
+pub(crate) async fn read<B>(body: B, most: usize, time: Duration) -> Result<Bytes, Unread>
 where
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
