@@ -102,6 +102,15 @@ commands! {
     Workers(workers);
     /// Workspaces and their files
     Workspace(workspace);
+    /// Containers of the server's machine
+    #[command(visible_alias = "container")]
+    Containers(containers);
+    /// Images of the server's machine
+    #[command(visible_alias = "image")]
+    Images(images);
+    /// Apps: browse the catalog, install, start, update, uninstall
+    #[command(visible_alias = "app")]
+    Apps(apps);
     /// API keys
     Key(key);
     /// People's accounts

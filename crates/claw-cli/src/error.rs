@@ -28,6 +28,8 @@ enum Nature {
     Interrupted,
     /// The reader of our output went away.
     BrokenPipe,
+    /// A program that was run elsewhere ended so.
+    Exited(u8),
 }
 
 /// A command line that cannot be understood (`EX_USAGE` of sysexits.h), apart from 2 for "not found".
@@ -49,6 +51,13 @@ impl CliError {
     /// A wait that the person ended with Ctrl-C.
     pub(crate) fn interrupted(message: impl Into<String>) -> Self {
         Self { nature: Nature::Interrupted, ..Self::new(ErrorCode::WaitTimedOut, message) }
+    }
+
+    /// A program that was run elsewhere ended with this exit code, with which we end too.
+    pub(crate) fn exited(code: i64) -> Self {
+        let own = u8::try_from(code).ok().filter(|code| *code > 0).unwrap_or(1);
+        let error = Self::new(ErrorCode::JobFailed, format!("it ended with exit code {code}"));
+        Self { nature: Nature::Exited(own), ..error }
     }
 
     /// Something that should not happen.
@@ -73,6 +82,7 @@ impl CliError {
         match self.nature {
             Nature::Usage => EXIT_USAGE,
             Nature::Interrupted => EXIT_INTERRUPTED,
+            Nature::Exited(code) => code,
             Nature::Ordinary | Nature::BrokenPipe => self.code.exit_code(),
         }
     }
@@ -125,6 +135,16 @@ fn hint_for(code: ErrorCode) -> Option<&'static str> {
         ErrorCode::UserNotFound => Some("`claw user list` shows the accounts"),
         ErrorCode::WaitTimedOut => Some("`claw logs -f JOB` follows it, `claw cancel JOB` ends it"),
         ErrorCode::UnknownScope => Some("`claw key create --help` lists the scopes"),
+        ErrorCode::PolicyRefused | ErrorCode::BlockedVolume => Some(
+            "an administrator can permit some of it in policy.toml; `claw policy explain` says with which line",
+        ),
+        ErrorCode::Protected => Some("ClawMachine's own containers, images and volumes are left alone"),
+        ErrorCode::DockerError => Some("`claw doctor` looks whether Docker answers the server"),
+        ErrorCode::AppNotFound => Some("`claw apps list` shows the apps"),
+        ErrorCode::ComposeNotFound => Some("`claw apps installed` shows what is installed"),
+        ErrorCode::VariablesRequired => {
+            Some("give each with `-e NAME=VALUE`; `claw apps show APP` tells what they are")
+        }
         _ => None,
     }
 }

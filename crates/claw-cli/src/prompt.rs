@@ -5,10 +5,33 @@ use std::io::{self, BufRead, IsTerminal, Read, Write};
 use claw_core::Secret;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
-use crate::error::CliError;
+use crate::{error::CliError, output::Output};
 
 /// Longest password line that is read.
 const MAX_PASSWORD_BYTES: u64 = 4096;
+
+/// Asks a person whether to go on. Programs, and whoever says so with a flag, are not asked.
+///
+/// # Errors
+///
+/// Fails when the answer is anything but yes.
+pub(crate) fn confirm(output: &Output, yes: bool, question: &str) -> Result<(), CliError> {
+    if yes || output.json || !output.stderr.is_terminal || !io::stdin().is_terminal() {
+        return Ok(());
+    }
+    ask(question, io::stdin().lock(), io::stderr().lock())
+}
+
+fn ask(question: &str, input: impl BufRead, mut output: impl Write) -> Result<(), CliError> {
+    write!(output, "{question} [y/N] ")?;
+    output.flush()?;
+    let mut answer = String::new();
+    input.take(MAX_PASSWORD_BYTES).read_line(&mut answer)?;
+    match answer.trim().to_ascii_lowercase().as_str() {
+        "y" | "yes" => Ok(()),
+        _ => Err(CliError::interrupted("nothing was done")),
+    }
+}
 
 /// Reads all of standard input as text, at most `limit` bytes.
 pub(crate) fn read_stdin(limit: usize) -> Result<String, CliError> {
@@ -90,5 +113,24 @@ impl Drop for HiddenInput {
     fn drop(&mut self) {
         // The terminal may be gone, and then nobody needs its modes.
         let _ = tcsetattr(io::stdin(), OptionalActions::Flush, &self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_yes_is_one() {
+        let mut asked = Vec::new();
+
+        ask("Delete it?", "yes\n".as_bytes(), &mut asked).expect("a yes");
+
+        assert_eq!(asked, b"Delete it? [y/N] ");
+        assert!(ask("?", "Y".as_bytes(), io::sink()).is_ok());
+        for answer in ["", "\n", "n\n", "yess\n", "no yes\n"] {
+            let error = ask("?", answer.as_bytes(), io::sink()).expect_err(answer);
+            assert_eq!((error.message(), error.exit_code()), ("nothing was done", 130));
+        }
     }
 }

@@ -158,7 +158,7 @@ impl Docker {
         let mut run = Run { docker: self, exec: &exec, output: Output::new(limits.bytes) };
         let mut unwanted = pin!(unwanted);
         let stopped = tokio::select! {
-            ended = run.to_its_end() => match ended? {
+            ended = run.until_end() => match ended? {
                 Some(code) => Ok(code),
                 None => Err(ExecStop::Output),
             },
@@ -195,7 +195,7 @@ struct Run<'a> {
 
 impl Run<'_> {
     /// Returns its exit code, or `None` when it writes without end.
-    async fn to_its_end(&mut self) -> Result<Option<i64>, DockerError> {
+    async fn until_end(&mut self) -> Result<Option<i64>, DockerError> {
         let ask = Ask::post(format!("/exec/{}/start", self.exec)).json(&START);
         let answer = self.docker.open(ask).await?;
         let mut pieces = Pieces::new(self.docker.clone(), answer.into_body(), None);

@@ -120,7 +120,7 @@ fn end(text: &str) -> Result<End, String> {
         .ok_or_else(|| expected.to_owned())
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let expected = || "expected a whole number with s, m, h or d, such as 24h".to_owned();
     let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(expected)?;
     let unit: u64 = match &text[digits..] {

@@ -8,6 +8,7 @@ mod docker_away;
 mod failures;
 mod homelab;
 mod local;
+mod homelab_by_hand;
 mod main_job;
 mod operations;
 mod set_up;

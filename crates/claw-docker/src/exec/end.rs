@@ -132,7 +132,7 @@ impl Docker {
         };
         let exec = self.make_exec(approved.container(), &config).await?;
         let mut run = Run { docker: self, exec: &exec, output: Output::new(MOST_OUTPUT) };
-        run.to_its_end().await?;
+        run.until_end().await?;
         Ok(String::from_utf8_lossy(&run.output.stdout).into_owned())
     }
 }
@@ -220,7 +220,7 @@ mod tests {
             both_run.await;
             docker.kill_marked(&approved, &mark).await.expect("asked");
         };
-        let (code, ()) = tokio::join!(run.to_its_end(), killed);
+        let (code, ()) = tokio::join!(run.until_end(), killed);
 
         assert_eq!(code.expect("ended"), Some(137));
         let left = docker.helper(&approved, &words(&["cat", "/proc/1/cmdline"])).await.expect("still there");
