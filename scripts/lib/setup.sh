@@ -4,6 +4,7 @@
 #   setup_packages       Debian's packages: git, curl, a C compiler, certificates
 #   setup_compose        Compose, by which apps are started: the plugin or docker-compose
 #   setup_composers      both of them, for tests: docker-compose, and the plugin named by CLAW_TEST_COMPOSE
+#   setup_podman         Podman, which is tested in Docker's place
 #   setup_rust           cargo, new enough, with rustfmt and clippy
 #   setup_claude         the Claude Code CLI in .cache/, named by CLAW_TEST_CLAUDE
 #   claude_code_version  prints the pinned version of the CLI
@@ -50,6 +51,10 @@ setup_packages() {
 setup_compose() {
     ! docker compose version >/dev/null 2>&1 || return 0
     install_missing docker-compose=docker-compose
+}
+
+setup_podman() {
+    install_missing podman=podman
 }
 
 # The plugin as Debian packs it: one static program. Debian 12 itself has only version 1, and neither npm nor PyPI has 2.

@@ -158,6 +158,7 @@ impl Inner {
             ports,
             updated_at: self.clock.now(),
             begun: None,
+            failure: None,
             made_up: generated.iter().map(|(name, _)| name.clone()).collect(),
             ..record.clone()
         };

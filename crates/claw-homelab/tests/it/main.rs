@@ -8,3 +8,5 @@ mod market_catalogs;
 mod market_compose;
 mod market_crashes;
 mod market_lab;
+mod podman;
+mod private_engine;
