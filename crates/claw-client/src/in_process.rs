@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use reqwest::{Body, Request, Response, StatusCode};
+pub use reqwest::Body;
+use reqwest::{Request, Response, StatusCode};
 
 /// Answers requests as a server would, in this process.
 ///

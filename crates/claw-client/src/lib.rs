@@ -50,6 +50,6 @@ pub use api::{homelab, jobs::JobPage};
 pub use client::{Client, Credential, FileDownload};
 pub use error::ClientError;
 pub use events::{Attendance, EventStream};
-pub use in_process::InProcess;
+pub use in_process::{Body, InProcess};
 pub use server_url::{ServerUrl, ServerUrlError};
 pub use sse::{SseError, SseEvent, SseParser};

@@ -85,3 +85,46 @@ impl Access for Fixed {
         .boxed()
     }
 }
+
+/// Tells what the sender of one request may use. A server that has admitted a request puts it into the request's
+/// extensions as an [`Admitted`].
+pub trait Admission: Send + Sync {
+    /// Returns the hosts as the sender may use them now; `None` if they would not be let in any more.
+    fn hosts(&self) -> BoxFuture<'_, Option<Arc<Hosts>>>;
+
+    /// Returns a stream that yields each time the sender may have been given or lost something.
+    fn changes(&self) -> BoxStream<'static, ()>;
+}
+
+/// The [`Admission`] of a request.
+#[derive(Clone)]
+pub struct Admitted(pub Arc<dyn Admission>);
+
+/// Hosts as each request's [`Admitted`] tells them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PerRequest;
+
+impl PerRequest {
+    fn admitted(request: &Extensions) -> Option<&Admitted> {
+        request.get::<http::request::Parts>()?.extensions.get()
+    }
+}
+
+impl Access for PerRequest {
+    fn hosts<'a>(&'a self, request: &'a Extensions) -> BoxFuture<'a, Result<Arc<Hosts>, ErrorData>> {
+        Box::pin(async move {
+            let hosts = match Self::admitted(request) {
+                Some(Admitted(admission)) => admission.hosts().await,
+                None => None,
+            };
+            hosts.ok_or_else(|| ErrorData::invalid_request("the API key is not valid any more", None))
+        })
+    }
+
+    fn changes(&self, request: &Extensions) -> BoxStream<'static, ()> {
+        match Self::admitted(request) {
+            Some(Admitted(admission)) => admission.changes(),
+            None => stream::empty().boxed(),
+        }
+    }
+}

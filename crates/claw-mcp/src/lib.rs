@@ -18,7 +18,7 @@ mod tool;
 pub mod tools;
 mod wire;
 
-pub use access::{Access, Fixed, Owner};
+pub use access::{Access, Admission, Admitted, Fixed, Owner, PerRequest};
 pub use host::{Host, Hosts, Standing};
 pub use service::{McpService, Options};
 pub use tasks::{TaskRoom, Tasks};

@@ -26,6 +26,7 @@ use crate::{
     frame::{self, RequestIds},
     homelab,
     hosts::HostPolicy,
+    mcp,
     measures::{self, Measures},
     network::TrustedProxies,
     openapi,
@@ -38,7 +39,7 @@ use crate::{
 };
 
 /// Largest JSON body in bytes, where a route does not say otherwise.
-const MAX_BODY_BYTES: usize = 2 * 1024 * 1024;
+pub(crate) const MAX_BODY_BYTES: usize = 2 * 1024 * 1024;
 
 /// Largest body of a request that comes without a credential: a name, a password or a token. As many strangers as there
 /// are connections hold no more than so much each.
@@ -340,8 +341,12 @@ pub fn router(app: App) -> Router {
             middleware::from_fn_with_state(server.clone(), frame::around),
             DefaultBodyLimit::max(MAX_BODY_BYTES),
         ))
+        .with_state(server.clone());
+    // What MCP clients call is answered by the other routes, in process: what holds for the one holds for the other.
+    let mcp = mcp::routes(&server, routes.clone())
+        .layer(middleware::from_fn_with_state(server.clone(), frame::around))
         .with_state(server);
-    slashes::forgiving(routes)
+    slashes::forgiving(routes.merge(mcp))
 }
 
 async fn unknown_route(State(server): State<Server>, request: Request) -> ApiError {

@@ -35,9 +35,10 @@ const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resour
 
 const CORS_METHODS: HeaderValue = HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE");
 const CORS_HEADERS: HeaderValue = HeaderValue::from_static(
-    "content-type, accept, authorization, x-api-key, idempotency-key, last-event-id",
+    "content-type, accept, authorization, x-api-key, idempotency-key, last-event-id, mcp-session-id, \
+     mcp-protocol-version, mcp-method, mcp-name",
 );
-const CORS_EXPOSED: HeaderValue = HeaderValue::from_static("x-request-id, retry-after");
+const CORS_EXPOSED: HeaderValue = HeaderValue::from_static("x-request-id, retry-after, mcp-session-id");
 const CORS_MAX_AGE: HeaderValue = HeaderValue::from_static("600");
 
 /// Headers that every answer gets, and that the connection adds, so that room is made for them once.

@@ -1,4 +1,4 @@
-//! HTTP: REST in both dialects, server-sent events, the OpenAPI document, and two small pages.
+//! HTTP: REST in both dialects, MCP, server-sent events, the OpenAPI document, and two small pages.
 //!
 //! This crate is a door. A handler translates a request, calls one service, and translates the answer back; rules
 //! live in `claw-core`, use cases in `claw-jobs`, `claw-homelab` and `claw-gate`. What is decided here is HTTP's own: which host names
@@ -14,6 +14,7 @@ mod feed;
 mod frame;
 mod homelab;
 mod hosts;
+mod mcp;
 mod measures;
 mod network;
 mod openapi;

@@ -20,7 +20,7 @@ pub struct SetupStatus {
 }
 
 /// What is told about a key. It is not the key.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 pub struct KeyMeta {
     /// Identifies the key.
     pub id: String,

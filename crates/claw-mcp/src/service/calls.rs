@@ -158,7 +158,7 @@ impl Missing {
 }
 
 /// Who can give a key more scopes.
-const GRANTED_BY: &str = "an administrator of the server: its dashboard's page of API keys, `claw key scopes`, or PUT /api/auth/keys/{id}/scopes";
+const GRANTED_BY: &str = "an administrator of the server: `claw key update`, or PATCH /api/keys/{id}";
 
 fn wanting(scopes: &[&str]) -> String {
     let names: Vec<_> = scopes.iter().map(|scope| format!("`{scope}`")).collect();

@@ -12,6 +12,7 @@ mod jobs;
 mod keys;
 mod lab;
 mod limits;
+mod mcp;
 mod measures;
 mod openapi;
 mod pages;
