@@ -1,6 +1,6 @@
 //! Images that the Engine has.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use claw_core::Timestamp;
 
@@ -68,6 +68,8 @@ pub struct ImageDetails {
     pub ports: Vec<String>,
     /// Folders for which a container gets a volume unless something else is mounted there.
     pub volumes: Vec<String>,
+    /// How often its health check runs, if it says so.
+    pub health_interval: Option<Duration>,
 }
 
 impl Docker {
@@ -121,6 +123,10 @@ impl Docker {
             working_dir: config.working_dir,
             ports: config.exposed_ports.into_keys().collect(),
             volumes: config.volumes.into_keys().collect(),
+            health_interval: u64::try_from(config.healthcheck.interval)
+                .ok()
+                .filter(|nanos| *nanos > 0)
+                .map(Duration::from_nanos),
         })
     }
 

@@ -85,7 +85,9 @@ objects! {
         "Tty" tty: bool,
         "ExposedPorts" exposed_ports: Names,
         "Volumes" volumes: Names,
+        "Healthcheck" healthcheck: Healthcheck,
     }
+    Healthcheck { "Interval" interval: i64, }
     HostConfig {
         "NetworkMode" network_mode: String,
         "RestartPolicy" restart_policy: RestartPolicy,

@@ -14,7 +14,7 @@ use claw_gate::{Deed, EffectPlace};
 use serde_json::json;
 
 pub use config::ContainerConfig;
-pub(crate) use create::create;
+pub(crate) use create::{create, is_same_image};
 pub use exec::ExecOutcome;
 pub(crate) use exec::{ExecRequest, MAX_AT_A_TIME};
 pub use logs::LogsRequest;

@@ -88,6 +88,9 @@ pub enum HomelabError {
         /// What kind of failure it is.
         code: ErrorCode,
     },
+    /// The name of an image leads to another one each time.
+    #[error("image `{0}` changed again and again while a container was made of it: try again")]
+    ImageMoves(String),
     /// More pulls wait than there is room for.
     #[error("too many images are being pulled: try again when some are there")]
     TooManyPulls,
@@ -133,6 +136,7 @@ impl Coded for HomelabError {
             | Self::PullNotFound(_)
             | Self::LogoNotFound(_) => ErrorCode::NotFound,
             Self::Protected { .. } => ErrorCode::Protected,
+            Self::ImageMoves(_) => ErrorCode::Conflict,
             Self::NameTaken(_) => ErrorCode::NameTaken,
             Self::TemplateExists(_) => ErrorCode::Conflict,
             Self::Invalid { code, .. } => *code,

@@ -34,9 +34,9 @@ use claw_docker::{
 };
 use claw_gate::Gate;
 use claw_store::Store;
+use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use tokio::sync::Semaphore;
 pub use activity::{
     Activity, ActivityCounts, ActivityFilter, ActivityPage, ApiCall, Event, EventKind, EventStatus, Feed,
     Frame, INVALID_KEY, MAX_EVENTS, NewEvent, UNAUTHENTICATED,
@@ -103,6 +103,9 @@ pub struct Homelab {
     stop: CancellationToken,
 }
 
+/// One container is judged and made at a time.
+pub(crate) type Making = Arc<tokio::sync::Mutex<()>>;
+
 /// What the use cases share.
 pub(crate) struct Core {
     pub(crate) docker: Docker,
@@ -118,13 +121,15 @@ pub(crate) struct Core {
     pub(crate) creators: Creators,
     pub(crate) pulls: Pulls,
     pub(crate) work: Work,
-}
-
+    /// Held while a container is judged and made, at every door.
+    pub(crate) making: Making,
     pub(crate) marketplace: Marketplace,
     /// Room for programs that are run in containers.
     pub(crate) execs: Semaphore,
     /// Ends what nobody should wait for when the server stops.
     pub(crate) stop: CancellationToken,
+}
+
 impl Homelab {
     /// Puts the homelab together and begins what goes on behind it. Must be called inside the runtime.
     pub fn new(parts: HomelabParts) -> Self {
@@ -148,6 +153,7 @@ impl Homelab {
         let protection = Protection::new(Arc::clone(&own), Arc::clone(&store.documents));
         tasks.spawn(protection.clone().watch(mirror.clone(), stop.clone()));
         let work = Work::on(tasks.clone());
+        let making = Making::default();
         let marketplace = Marketplace::new(MarketplaceParts {
             docker: docker.clone(),
             mirror: mirror.clone(),
@@ -159,6 +165,7 @@ impl Homelab {
             activity: activity.clone(),
             tasks: tasks.clone(),
             stop: stop.clone(),
+            making: Arc::clone(&making),
             config: marketplace,
         });
         let own_clock = Arc::clone(&clock);
@@ -176,11 +183,12 @@ impl Homelab {
             activity: activity.clone(),
             protection,
             work,
-        });
-        Self {
+            making,
             marketplace: marketplace.clone(),
             execs: Semaphore::new(containers::MAX_AT_A_TIME),
             stop: stop.clone(),
+        });
+        Self {
             containers: Containers::new(Arc::clone(&core)),
             images: Images::new(Arc::clone(&core)),
             system: System::new(Arc::clone(&core), data_dir),

@@ -20,6 +20,7 @@ mod life;
 mod naming;
 mod original;
 mod ports;
+mod raise;
 mod record;
 mod remote;
 mod running;
@@ -65,7 +66,7 @@ use record::{Record, Records, Versioned};
 use running::Running;
 
 use crate::{
-    Activity, EventKind, EventStatus,
+    Activity, EventKind, EventStatus, Making,
     compose::{Labels, Project, render},
 };
 
@@ -134,6 +135,8 @@ pub struct MarketplaceParts {
     pub tasks: TaskTracker,
     /// Ends that.
     pub stop: CancellationToken,
+    /// Held while containers are judged and made, at every door.
+    pub(crate) making: Making,
     /// Where things are.
     pub config: MarketplaceConfig,
 }
@@ -154,6 +157,7 @@ struct Inner {
     activity: Activity,
     tasks: TaskTracker,
     stop: CancellationToken,
+    making: Making,
     config: MarketplaceConfig,
     records: Records,
     running: Running,
@@ -193,6 +197,7 @@ impl Marketplace {
             activity,
             tasks,
             stop,
+            making,
             config,
         } = parts;
         let records = Records::new(store.documents);
@@ -207,6 +212,7 @@ impl Marketplace {
             activity,
             tasks,
             stop,
+            making,
             config,
             records,
             running,
@@ -430,7 +436,9 @@ impl Inner {
         let mut placed = project.placed(&project_name, &self.host_folder(record))?;
         let wishes: Vec<ContainerWish> =
             placed.services.values().map(|service| service.wish.clone()).collect();
-        let mut facts = Facts::gather(&self.docker, &self.policy, &wishes, &self.own).await?;
+        let mut facts = Facts::gather_all(&self.docker, &self.policy, &wishes, &self.own).await?;
+        self.is_private(record, &facts)?;
+        facts.expect_mounts_of(&wishes);
         for (name, _) in placed.networks.iter().filter(|(_, spec)| !spec.external) {
             facts.expect_network(name);
         }
@@ -441,6 +449,20 @@ impl Inner {
             service.wish = approved.wish().clone();
         }
         Ok(placed)
+    }
+
+    /// Refuses an install whose files some container would see: its passwords are among them.
+    fn is_private(&self, record: &Record, facts: &Facts) -> Result<()> {
+        let folder = shown(&self.host_folder(record));
+        let Some(open) = facts.open_to(&folder) else { return Ok(()) };
+        let by = open.container.as_deref().unwrap_or("somebody");
+        let message = format!(
+            "the container `{}` has mounted {}, and would see the passwords of the app: remove it first, or choose \
+             another `custom_name`",
+            crate::compose::quoted(by),
+            crate::compose::quoted(&open.source)
+        );
+        Err(MarketplaceError::invalid(ErrorCode::BlockedVolume, message))
     }
 
     /// Writes the file for Compose from what was approved.

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Own;
+use super::{
+    ContainerWish, MountWishSource, Own,
+    path::{is_beneath, is_strictly_beneath, normal},
+};
 
 /// What is true on this host about what some wishes name, at the moment of [`Facts::gather`].
 ///
@@ -87,6 +90,40 @@ pub struct Mounted {
 }
 
 impl Facts {
+    /// Says that the containers of these wishes are made together: each sees what the others mount.
+    pub fn expect_mounts_of<'a>(&mut self, wishes: impl IntoIterator<Item = &'a ContainerWish>) {
+        for wish in wishes {
+            for mount in &wish.mounts {
+                let MountWishSource::Bind(source) = &mount.source else { continue };
+                let Some(path) = normal(source) else { continue };
+                let source = self.paths.get(path.as_ref()).map_or(path.as_ref(), |fact| fact.real.as_str());
+                self.mounted.push(Mounted {
+                    container: wish.name.clone(),
+                    source: source.to_owned(),
+                    read_only: mount.read_only,
+                });
+            }
+        }
+    }
+
+    /// Returns a container's mount in which a folder of an app lies, or would lie: what is put there, the container
+    /// sees. Mounts of whole parts of the host, which only an administrator can make, and those of ours do not count.
+    ///
+    /// Needs [`Facts::gather_all`].
+    pub fn open_to(&self, folder: &str) -> Option<&Mounted> {
+        let real = |path: &str| self.paths.get(path).map_or(path.to_owned(), |fact| fact.real.clone());
+        let apps = real(self.own.apps_folder.as_deref()?);
+        // It need not be there yet, but where it will be is.
+        let folder = match folder.strip_prefix(self.own.apps_folder.as_deref()?) {
+            Some(rest) => format!("{apps}{rest}"),
+            None => folder.to_owned(),
+        };
+        self.mounted.iter().find(|mounted| {
+            let is_ours = mounted.container.as_ref().is_some_and(|name| self.protected.contains(name));
+            !is_ours && is_strictly_beneath(&mounted.source, &apps) && is_beneath(&folder, &mounted.source)
+        })
+    }
+
     /// Says that a network of this name, of the driver `bridge`, is made before the containers are. One that exists
     /// stays what it is.
     pub fn expect_network(&mut self, name: &str) {

@@ -33,6 +33,30 @@ impl Facts {
         wishes: &[ContainerWish],
         own: &Own,
     ) -> Result<Self, DockerError> {
+        Self::gather_with(docker, policy, wishes, own, false).await
+    }
+
+    /// As [`Facts::gather`], and finds out what containers have mounted of the host although no wish mounts any of it.
+    ///
+    /// # Errors
+    ///
+    /// Returns why the Engine could not be asked.
+    pub async fn gather_all(
+        docker: &Docker,
+        policy: &Policy,
+        wishes: &[ContainerWish],
+        own: &Own,
+    ) -> Result<Self, DockerError> {
+        Self::gather_with(docker, policy, wishes, own, true).await
+    }
+
+    async fn gather_with(
+        docker: &Docker,
+        policy: &Policy,
+        wishes: &[ContainerWish],
+        own: &Own,
+        all: bool,
+    ) -> Result<Self, DockerError> {
         let sources = || wishes.iter().flat_map(|wish| &wish.mounts).map(|mount| &mount.source);
         let binds = || {
             sources().filter_map(|source| match source {
@@ -46,7 +70,7 @@ impl Facts {
             docker.engine_version(),
             networks(docker, wishes, any_network),
             volumes(docker, sources()),
-            listed(docker, any_bind || own.container_id.is_some()),
+            listed(docker, all || any_bind || own.container_id.is_some()),
         )?;
         let engine_socket =
             docker.endpoint().strip_prefix("unix://").and_then(path::normal).map(|path| path.into_owned());

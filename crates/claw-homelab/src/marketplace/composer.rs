@@ -66,7 +66,11 @@ struct Inner {
 /// What is to be done with a project.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ComposeVerb {
-    /// Get images, make what is missing or changed, start everything.
+    /// Get the images, also those that are here.
+    Pull,
+    /// Make what is missing or changed. Nothing new starts.
+    Create,
+    /// Start everything that was made, as it is.
     Up,
     /// Stop.
     Stop,
@@ -133,11 +137,15 @@ impl Composer {
         let program = self.program().await?;
         let mut arguments = vec!["--project-name", project, "--file", "-", "--ansi", "never"];
         let limit = match verb {
-            ComposeVerb::Up => UP_LIMIT,
+            ComposeVerb::Pull | ComposeVerb::Create | ComposeVerb::Up => UP_LIMIT,
             _ => LIMIT,
         };
         arguments.extend_from_slice(match verb {
-            ComposeVerb::Up => &["up", "--detach", "--no-build", "--remove-orphans", "--quiet-pull"],
+            ComposeVerb::Pull => &["pull", "--quiet"],
+            ComposeVerb::Create => &["up", "--no-start", "--no-build", "--remove-orphans", "--quiet-pull"],
+            ComposeVerb::Up => {
+                &["up", "--detach", "--no-build", "--no-recreate", "--remove-orphans", "--quiet-pull"]
+            }
             ComposeVerb::Stop => &["stop"],
             ComposeVerb::Restart => &["restart"],
             ComposeVerb::Down { volumes: false } => &["down", "--remove-orphans"],

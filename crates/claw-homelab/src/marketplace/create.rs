@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
+    path::Path,
     sync::Arc,
 };
 
@@ -129,6 +130,8 @@ impl Inner {
     ) -> Result<Created> {
         let before = self.replaceable(&app, &install_id).await?;
         let plan = self.plan(owner, new, app, install_id, before.as_ref().map(|read| &read.record)).await?;
+        // Nobody may mount the folder between the look at who has, and the files in it.
+        let _alone = self.making.lock().await;
         // Before anything is written: what is refused leaves no trace.
         self.approve(&plan.project, &plan.record, &plan.app.grants).await?;
         // From here on the name is taken; what a crash leaves is finished by whoever creates it again.
@@ -296,10 +299,14 @@ impl Inner {
         let Plan { app, record, edits, project, values, secrets, generated, reused } = plan;
         let text = blueprint::text(&app.compose, values, secrets, edits)?;
         let folders = project.own_folders();
+        let apps = Folder::new(&self.config.apps_folder);
+        let place = Path::new(&record.app_id).join(&record.install_id);
         on_disk({
             let folder = folder.clone();
             move || {
-                folder.make(0o755)?;
+                apps.make(0o755)?;
+                // A container that had a folder there may have left a link in it.
+                apps.make_inside(&place)?;
                 folders.iter().try_for_each(|inner| folder.make_inside(inner))
             }
         })

@@ -86,12 +86,14 @@ impl Folder {
         let path = self.0.join(name);
         let fresh = self.fresh(name);
         let write = || -> io::Result<()> {
-            let mut options = OpenOptions::new();
-            options.write(true).create(true).truncate(true).mode(mode);
-            options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
-            let mut file = options.open(&fresh)?;
+            // One that a crash left, or that somebody else put there and can read by another name.
+            match fs::remove_file(&fresh) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&fresh)?;
             file.write_all(content.as_bytes())?;
-            // One that a crash left may have another mode.
+            // Whatever the process takes from new files.
             file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))?;
             file.sync_all()?;
             fault::point("app.file_written");

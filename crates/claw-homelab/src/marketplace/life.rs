@@ -201,7 +201,8 @@ impl Inner {
         let (project, names) = self.on_disk_now(record).await?;
         let (folder, folders) = (self.folder(record), project.own_folders());
         on_disk(move || folders.iter().try_for_each(|inner| folder.make_inside(inner))).await?;
-        let approved = self.approve(&project, record, &self.grants(record)).await?;
+        let grants = self.grants(record);
+        let approved = self.approve(&project, record, &grants).await?;
         let file = self.file_for_compose(&approved, record).await?;
         let same = self.approved(record).await?.as_ref() == Some(&file);
         self.begin(read, act, |record| {
@@ -213,7 +214,7 @@ impl Inner {
         fault::point("app.approved");
         let name = project_name(&read.record.install_id);
         let composer = &self.config.composer;
-        let mut output = composer.run(&name, &file, ComposeVerb::Up, &self.stop).await?;
+        let mut output = self.raise(&project, &read.record, &grants).await?;
         // What changed was made anew and so has just begun.
         if matches!(act, Act::Restart) && same {
             output = composer.run(&name, &file, ComposeVerb::Restart, &self.stop).await?;

@@ -80,7 +80,8 @@ pub(crate) fn judge(project: &Project, grants: &Grants) -> Result<Project, Strin
     let folder = Path::new(APPS).join("app/test");
     let mut placed = project.placed("claw-app-test", &folder).map_err(|error| error.to_string())?;
     let wishes: Vec<_> = placed.services.values().map(|service| service.wish.clone()).collect();
-    let facts = facts(&wishes);
+    let mut facts = facts(&wishes);
+    facts.expect_mounts_of(&wishes);
     for service in placed.services.values_mut() {
         let judged = Policy::default().judge(&service.wish, &facts, grants);
         service.wish = judged.map_err(|refused| refused.to_string())?.wish().clone();

@@ -40,7 +40,10 @@ async fn t9_t29_compose_gets_our_file_our_words_and_nothing_of_our_environment()
     assert_eq!(composer.reader().await.expect("a program"), Reader::Plugin);
     let words = folder.read("words");
     assert!(words.starts_with("compose\n--project-name\nclaw-app-x\n--file\n-\n"), "{words}");
-    assert!(words.ends_with("up\n--detach\n--no-build\n--remove-orphans\n--quiet-pull\n"), "{words}");
+    assert!(
+        words.ends_with("up\n--detach\n--no-build\n--no-recreate\n--remove-orphans\n--quiet-pull\n"),
+        "{words}"
+    );
     assert_eq!(folder.read("file"), "services: {}\n");
     // What bash makes for itself stands beside what it was given.
     let names = folder.read("names");

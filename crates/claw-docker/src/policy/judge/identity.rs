@@ -1,7 +1,7 @@
 //! What a container is called, what it is made from, and what is written on it.
 
 use super::{Case, is_named, is_plain_name, quoted, starts_with, toml_text};
-use crate::policy::ContainerWish;
+use crate::policy::{ContainerWish, Own};
 
 /// Longest name, in bytes.
 const MAX_NAME_BYTES: usize = 128;
@@ -201,26 +201,45 @@ pub(super) fn judge_label(case: &mut Case<'_>, key: &str, value: &str) {
         );
         return;
     }
-    let begins = |with: &str| starts_with(key, with);
-    if case.facts.own.label_prefixes.iter().any(|prefix| begins(prefix))
-        || DOCKERS.iter().any(|prefix| begins(prefix))
-    {
-        case.refuse(
+    match kind_of(key, &case.facts.own, &case.rules.labels.allowed) {
+        LabelKind::Plain => {}
+        LabelKind::Ours | LabelKind::Dockers => case.refuse(
             "labels.reserved",
             field(),
             format!("the label {} is written by ClawMachine or Docker alone", quoted(key)),
-        );
-        return;
+        ),
+        LabelKind::Obeyed(prefix) => {
+            let message = format!("other tools take orders from the label {}", quoted(key));
+            let permit = format!("labels.allowed = [{}]", toml_text(prefix));
+            case.refuse_unless("labels.reserved", field(), message, permit);
+        }
     }
-    if let Some(prefix) = OBEYED.iter().find(|prefix| begins(prefix))
-        && !case.rules.labels.allowed.iter().any(|allowed| !allowed.is_empty() && begins(allowed))
-    {
-        let message = format!("other tools take orders from the label {}", quoted(key));
-        case.refuse_unless(
-            "labels.reserved",
-            field(),
-            message,
-            format!("labels.allowed = [{}]", toml_text(prefix)),
-        );
+}
+
+/// Who believes a label.
+pub(super) enum LabelKind {
+    /// Nobody whom it concerns.
+    Plain,
+    /// We do.
+    Ours,
+    /// Docker and Compose do.
+    Dockers,
+    /// Some tool does that nobody permitted; how its labels begin.
+    Obeyed(&'static str),
+}
+
+pub(super) fn kind_of(key: &str, own: &Own, allowed: &[String]) -> LabelKind {
+    let begins = |with: &str| starts_with(key, with);
+    if own.label_prefixes.iter().any(|prefix| begins(prefix)) {
+        return LabelKind::Ours;
+    }
+    if DOCKERS.iter().any(|prefix| begins(prefix)) {
+        return LabelKind::Dockers;
+    }
+    match OBEYED.iter().find(|prefix| begins(prefix)) {
+        Some(prefix) if !allowed.iter().any(|allowed| !allowed.is_empty() && begins(allowed)) => {
+            LabelKind::Obeyed(prefix)
+        }
+        _ => LabelKind::Plain,
     }
 }

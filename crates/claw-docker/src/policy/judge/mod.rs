@@ -2,6 +2,7 @@
 
 mod host;
 mod identity;
+mod image;
 mod limits;
 mod mounts;
 mod namespaces;

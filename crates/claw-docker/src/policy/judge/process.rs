@@ -8,7 +8,7 @@ use crate::policy::{ContainerWish, HealthWish, path};
 /// Longest time a container may take to stop.
 const MAX_GRACE: Duration = Duration::from_secs(600);
 /// Shortest time between two health checks.
-const MIN_HEALTH_PACE: Duration = Duration::from_secs(1);
+pub(super) const MIN_HEALTH_PACE: Duration = Duration::from_secs(1);
 /// Longest time a health check can be told.
 const MAX_HEALTH_TIME: Duration = Duration::from_secs(24 * 3600);
 /// Most failures before a container counts as unhealthy.

@@ -24,6 +24,8 @@ rules! {
     "image.form": "an image is named by a proper reference",
     "image.registry": "an image comes from a registry that the policy names",
     "image.by-id": "where registries are named, an image is not named by its id",
+    "image.labels": "an image does not carry labels of ClawMachine",
+    "image.working-dir": "an image does not start in a folder of the kernel's",
     "hostname.form": "a host name is one",
     "labels.form": "the key of a label is plain text",
     "labels.reserved": "labels that ClawMachine, compose or other tools trust are not set",

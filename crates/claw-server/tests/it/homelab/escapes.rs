@@ -1,6 +1,7 @@
 //! The one table of attempts, at every door: each is refused, by the same rule wherever it is understood, and nothing
 //! of it reaches the Engine.
 
+mod between;
 mod doors;
 mod paper;
 

@@ -4,7 +4,10 @@ use std::{
     collections::BTreeMap,
     os::unix::{fs::symlink, net::UnixListener},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use axum::{
@@ -38,12 +41,35 @@ pub(crate) struct Host {
     _sockets: [UnixListener; 3],
 }
 
+/// What happens while the Engine makes a container, before it answers.
+type Meanwhile = Box<dyn Fn() + Send>;
+
 /// What the Engine was asked to do.
 #[derive(Default)]
 struct Engine {
     root: String,
     told: Mutex<Vec<String>>,
     made: Mutex<BTreeMap<String, Value>>,
+    /// The images that the one name leads to, one after the other: the configuration of each.
+    images: Mutex<Vec<Value>>,
+    /// How many of them are over.
+    moved: AtomicUsize,
+    meanwhile: Mutex<Option<Meanwhile>>,
+}
+
+impl Engine {
+    /// The number and the configuration of the image that the name leads to.
+    fn image(&self) -> (usize, Value) {
+        let images = self.images.lock().expect("no panic");
+        let number = self.moved.load(Ordering::SeqCst);
+        (number, images.get(number).or(images.last()).cloned().unwrap_or_else(|| json!({})))
+    }
+
+    /// What is looked at by an id.
+    fn image_of(&self, id: &str) -> Option<Value> {
+        let number = (0..=self.moved.load(Ordering::SeqCst)).find(|number| image_id(*number) == id)?;
+        self.images.lock().expect("no panic").get(number).cloned()
+    }
 }
 
 impl Host {
@@ -144,6 +170,22 @@ impl Host {
         std::mem::take(&mut self.engine.told.lock().expect("no panic"))
     }
 
+    /// Lets the one name of an image lead to these one after the other: to the next one whenever a container is made.
+    pub(crate) fn moving_images(&self, images: Vec<Value>) {
+        *self.engine.images.lock().expect("no panic") = images;
+        self.engine.moved.store(0, Ordering::SeqCst);
+    }
+
+    /// Lets something happen while a container is made.
+    pub(crate) fn meanwhile(&self, happens: impl Fn() + Send + 'static) {
+        *self.engine.meanwhile.lock().expect("no panic") = Some(Box::new(happens));
+    }
+
+    /// What containers were made with, by name, as the Engine was told it.
+    pub(crate) fn made(&self) -> Vec<Value> {
+        self.engine.made.lock().expect("no panic").values().map(|made| made["Wanted"].clone()).collect()
+    }
+
     /// Tells whether the folder with all of this is below a path.
     pub(crate) fn is_below(&self, path: &str) -> bool {
         path.starts_with('/') && Path::new(&self.engine.root).starts_with(path)
@@ -175,12 +217,27 @@ async fn answer(State(engine): State<Arc<Engine>>, method: Method, uri: Uri, bod
             let wanted: Value = serde_json::from_slice(&body).expect("JSON");
             let name =
                 uri.query().and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("name=")));
-            let id = hex(uri.query().unwrap_or_default());
-            let made = inspected(&id, name.unwrap_or("unnamed"), &wanted);
-            engine.made.lock().expect("no panic").insert(id.clone(), made);
+            let name = name.unwrap_or("unnamed");
+            if let Some(meanwhile) = &*engine.meanwhile.lock().expect("no panic") {
+                meanwhile();
+            }
+            let more =
+                engine.images.lock().expect("no panic").len() > engine.moved.load(Ordering::SeqCst) + 1;
+            engine.moved.fetch_add(usize::from(more), Ordering::SeqCst);
+            let mut made = engine.made.lock().expect("no panic");
+            if made.values().any(|made| made["Name"] == format!("/{name}")) {
+                return (StatusCode::CONFLICT, json!({ "message": "the name is taken" }).to_string())
+                    .into_response();
+            }
+            let id = hex(&format!("{name} {}", engine.told.lock().expect("no panic").len()));
+            made.insert(id.clone(), inspected(&id, name, &wanted, engine.image().0));
             (StatusCode::CREATED, json!({ "Id": id, "Warnings": [] }).to_string()).into_response()
         }
         (Method::POST, ["containers", _, "start"]) => StatusCode::NO_CONTENT.into_response(),
+        (Method::DELETE, ["containers", id]) => {
+            engine.made.lock().expect("no panic").remove(*id);
+            StatusCode::NO_CONTENT.into_response()
+        }
         _ => (StatusCode::NOT_FOUND, json!({ "message": "no" }).to_string()).into_response(),
     }
 }
@@ -204,7 +261,7 @@ fn read(engine: &Engine, parts: &[&str]) -> Response {
         ["containers", "json"] => listed(engine),
         ["containers", id, "json"] => match engine.made.lock().expect("no panic").get(*id) {
             Some(made) => made.clone(),
-            None if *id == OWN_ID => inspected(OWN_ID, "homelab", &json!({})),
+            None if *id == OWN_ID => inspected(OWN_ID, "homelab", &json!({}), 0),
             None => return missing(),
         },
         ["volumes", name] => match world::volumes(name) {
@@ -220,8 +277,13 @@ fn read(engine: &Engine, parts: &[&str]) -> Response {
             .map(|(name, network)| json!({ "Id": hex(name), "Name": name, "Driver": network.driver }))
             .collect(),
         ["images", "json"] => json!([]),
+        ["images", id, "json"] if id.starts_with("sha256:") => match engine.image_of(id) {
+            Some(config) => json!({ "Id": id, "Created": "2026-01-01T00:00:00Z", "Config": config }),
+            None => return missing(),
+        },
         ["images", .., "json"] => {
-            json!({ "Id": image_id(), "Created": "2026-01-01T00:00:00Z", "Config": {} })
+            let (number, config) = engine.image();
+            json!({ "Id": image_id(number), "Created": "2026-01-01T00:00:00Z", "Config": config })
         }
         _ => return missing(),
     };
@@ -237,20 +299,30 @@ fn listed(engine: &Engine) -> Value {
             "Mounts": [{ "Type": "bind", "Source": moved(root, &mounted.source), "RW": !mounted.read_only }],
         })
     });
+    let made = engine.made.lock().expect("no panic").clone();
+    let made = made.into_iter().map(|(id, made)| {
+        let mounts = made["Wanted"]["HostConfig"]["Mounts"].as_array().cloned().unwrap_or_default();
+        let mount = |mount: &Value| {
+            let is_read_only = mount["ReadOnly"] == true;
+            json!({ "Type": mount["Type"], "Source": mount["Source"], "RW": !is_read_only })
+        };
+        let mounts: Vec<Value> = mounts.iter().map(mount).collect();
+        json!({ "Id": id, "Names": [made["Name"]], "State": "created", "Image": "x", "Mounts": mounts })
+    });
     let own = json!({ "Id": OWN_ID, "Names": ["/homelab"], "State": "running", "Image": "claw" });
-    others.chain([own]).collect()
+    others.chain(made).chain([own]).collect()
 }
 
-fn inspected(id: &str, name: &str, wanted: &Value) -> Value {
+fn inspected(id: &str, name: &str, wanted: &Value, image: usize) -> Value {
     json!({
-        "Id": id, "Name": format!("/{name}"), "Created": "2026-01-01T00:00:00Z", "Image": image_id(),
+        "Id": id, "Name": format!("/{name}"), "Created": "2026-01-01T00:00:00Z", "Image": image_id(image),
         "State": { "Status": "running" }, "Config": { "Image": wanted["Image"], "Labels": wanted["Labels"] },
+        "Wanted": wanted,
     })
 }
 
-/// The one image that every name leads to.
-pub(crate) fn image_id() -> String {
-    format!("sha256:{}", hex("an image"))
+fn image_id(number: usize) -> String {
+    format!("sha256:{}", hex(&format!("image {number}")))
 }
 
 fn hex(text: &str) -> String {
