@@ -3,16 +3,18 @@
 
 mod bad_days;
 mod deploy;
+mod dialogues;
 mod disk;
 mod docker_away;
 mod failures;
 mod homelab;
-mod local;
 mod homelab_by_hand;
+mod local;
 mod main_job;
 mod operations;
 mod set_up;
 mod setting;
+mod skill;
 mod traces;
 mod upkeep;
 mod warm;
