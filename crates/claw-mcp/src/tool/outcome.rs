@@ -85,8 +85,9 @@ pub struct Failure {
 impl Failure {
     /// Returns a failure with this text. What others wrote may be part of it.
     pub fn new(text: impl Into<String>) -> Self {
-        let text = text::Excerpt::of(&text.into(), text::Keep::Beginning, MOST_FAILURE_BYTES).text;
-        Self { text, note: None }
+        // On one line, so that no name in it can begin one.
+        let text = text.into().replace(['\n', '\r'], " ");
+        Self { text: text::Excerpt::of(&text, text::Keep::Beginning, MOST_FAILURE_BYTES).text, note: None }
     }
 
     /// A call of the REST API that failed: `Failed to <verb phrase>: <cause>`, the cause in the words of the original.
@@ -156,9 +157,9 @@ mod tests {
 
     #[test]
     fn t11_words_of_failures_are_cleaned_and_bounded() {
-        let failure = Failure::new(format!("no such name: \u{1b}[2J\u{202e}x{}", "y".repeat(10_000)));
+        let failure = Failure::new(format!("no such name: \u{1b}[2J\u{202e}x\n{}", "y".repeat(10_000)));
 
-        assert!(failure.text.starts_with("no such name: xyyy"), "{}", failure.text);
+        assert!(failure.text.starts_with("no such name: x yyy"), "{}", failure.text);
         assert_eq!(failure.text.len(), 2048);
     }
 }

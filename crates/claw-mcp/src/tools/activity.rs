@@ -23,7 +23,7 @@ pub(super) const RECENT_ACTIVITY: Tool = Tool {
     need: Need::Scopes(&[Scope::SystemRead]),
     input: || {
         let properties = json!({
-            "limit": { "type": "number", "default": USUAL_EVENTS }, "target": schema::text(), "before": schema::number(),
+            "limit": schema::number(), "target": schema::text(), "before": schema::number(),
         });
         schema::arguments(properties, &[])
     },

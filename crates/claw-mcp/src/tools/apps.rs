@@ -46,7 +46,7 @@ pub(super) const GET_MARKETPLACE_APP: Tool = Tool {
     description: "Show all about an app: its variables, ports and compose file.",
     need: READ,
     input: || schema::one("app_id"),
-    output: || schema::texts_named(&["id", "name"]),
+    output: || schema::texts_named(&["id"]),
     run: |call| Box::pin(get_marketplace_app(call)),
     ..TOOL
 };
@@ -123,7 +123,7 @@ pub(super) const APP_LOGS: Tool = Tool {
     input: || {
         let properties = json!({
             "container_name": schema::text(), "service": schema::text(),
-            "tail": { "type": "number", "default": USUAL_LINES }, "max_bytes": schema::number(),
+            "tail": schema::number(), "max_bytes": schema::number(),
         });
         schema::arguments(properties, &["container_name"])
     },
@@ -160,7 +160,7 @@ pub(super) const INSTALL_APP: Tool = Tool {
         });
         schema::arguments(properties, &["app_id"])
     },
-    output: || schema::texts_named(&["app_id", "container_name", "status"]),
+    output: || schema::texts_named(&["container_name"]),
     run: |call| Box::pin(install_app(call)),
     ..TOOL
 };

@@ -125,12 +125,7 @@ pub(super) const CONTAINER_STATS: Tool = Tool {
     description: "Show what a container uses now.",
     need: READ,
     input: || schema::one("id"),
-    output: || {
-        json!({
-            "type": "object",
-            "properties": { "cpu_percent": schema::number(), "memory_bytes": schema::number() },
-        })
-    },
+    output: || json!({ "type": "object", "properties": { "cpu_percent": schema::number() } }),
     run: |call| Box::pin(container_stats(call)),
     ..TOOL
 };

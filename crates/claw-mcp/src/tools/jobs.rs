@@ -49,7 +49,7 @@ pub(super) const SUBMIT_JOB: Tool = Tool {
         });
         schema::arguments(properties, &["prompt"])
     },
-    output: || schema::texts_named(&["id", "status"]),
+    output: schema::status,
     run: |call| Box::pin(submit_job(call)),
     ..TOOL
 };
@@ -76,26 +76,31 @@ async fn submit_job(call: Call) -> Result<Outcome, Failure> {
     Ok(outcome.noting("job_status tells how it stands, job_result what it brought."))
 }
 
-/// Waits for the end of a job. Who no longer waits no longer wants it, and the server can end it.
+/// Waits for the end of a job. Who no longer waits no longer wants it, and the server can end it: also when this future is
+/// dropped, which ends calls that a client polls.
 async fn ended(call: &Call, id: JobId) -> Result<Outcome, Failure> {
-    let wait = call.client().wait_for_job(id, Some(LONGEST_WAIT), |job| {
-        call.progress.goes_on(&format!("job {id} is {}", job.status));
-    });
-    let stopped = || Failure::new(String::new());
-    let waited = match call.unless_stopped(wait, "waiting", stopped).await {
-        Ok(waited) => waited.map_err(|error| Failure::of(&format!("wait for job {id}"), &error))?,
-        Err(_stopped) => {
-            let cancelled = call.client().cancel_job(id).await;
-            let end = match cancelled {
-                Ok(_) => "it was cancelled",
-                Err(error) if error.code() == ErrorCode::JobWrongState => "it had ended",
-                Err(_) => "it could not be cancelled and goes on",
-            };
-            return Err(Failure::new(format!(
-                "Failed to wait for job {id}: nobody waits for it any more; {end}"
-            )));
+    let (client, stop) = (call.client().clone(), call.stop.clone());
+    // Detached when this is dropped: then `stop` is cancelled too, so it always ends.
+    let unwanted = tokio::spawn(async move {
+        stop.cancelled().await;
+        match client.cancel_job(id).await {
+            Ok(_) => "it is cancelled",
+            Err(error) if error.code() == ErrorCode::JobWrongState => "it had ended",
+            Err(_) => "it could not be cancelled and goes on",
         }
+    });
+    let wait = call.client().wait_for_job(id, Some(LONGEST_WAIT), |job| {
+        call.progress.tell(0.0, None, format!("job {id} is {}", job.status));
+    });
+    let stopped = || Failure::new("stopped");
+    let Ok(waited) = call.unless_stopped(wait, "waiting", stopped).await else {
+        let end = unwanted.await.unwrap_or("it goes on");
+        return Err(Failure::new(format!(
+            "Failed to wait for job {id}: nobody waits for it any more; {end}"
+        )));
     };
+    unwanted.abort();
+    let waited = waited.map_err(|error| Failure::of(&format!("wait for job {id}"), &error))?;
     if waited.status == JobStatus::Completed {
         return result(call, id).await;
     }
@@ -113,7 +118,7 @@ pub(super) const LIST_JOBS: Tool = Tool {
     input: || {
         let properties = json!({
             "status": schema::text(), "workspace_id": schema::text(), "search": schema::text(),
-            "limit": { "type": "number", "default": USUAL_JOBS }, "offset": schema::number(),
+            "limit": schema::number(), "offset": schema::number(),
         });
         schema::arguments(properties, &[])
     },
@@ -156,7 +161,7 @@ pub(super) const JOB_STATUS: Tool = Tool {
     description: "Show how a job stands, why it waits or failed, and what it cost.",
     need: READ,
     input: || schema::one("job_id"),
-    output: || schema::texts_named(&["id", "status"]),
+    output: schema::status,
     run: |call| Box::pin(job_status(call)),
     ..TOOL
 };
@@ -202,7 +207,7 @@ pub(super) const JOB_LOGS: Tool = Tool {
     need: READ,
     input: || {
         let properties = json!({
-            "job_id": schema::text(), "tail": { "type": "number", "default": USUAL_LINES }, "offset": schema::number(),
+            "job_id": schema::text(), "tail": schema::number(), "offset": schema::number(),
         });
         schema::arguments(properties, &["job_id"])
     },
@@ -289,7 +294,7 @@ pub(super) const CANCEL_JOB: Tool = Tool {
     need: WRITE,
     effect: Effect::Destroys,
     input: || schema::one("job_id"),
-    output: || schema::texts_named(&["id", "status"]),
+    output: schema::status,
     run: |call| Box::pin(cancel_job(call)),
     ..TOOL
 };

@@ -32,6 +32,11 @@ pub(super) fn boolean() -> Value {
     json!({ "type": "boolean" })
 }
 
+/// An object.
+pub(super) fn object() -> Value {
+    json!({ "type": "object" })
+}
+
 /// An object whose members are texts.
 pub(super) fn texts_by_name() -> Value {
     json!({ "type": "object", "additionalProperties": text() })
@@ -44,13 +49,13 @@ pub(super) fn texts() -> Value {
 
 /// A result that holds a list under this name.
 pub(super) fn list(name: &str) -> Value {
-    json!({ "type": "object", "properties": { name: { "type": "array" } }, "required": [name] })
+    json!({ "type": "object", "properties": { name: { "type": "array" } } })
 }
 
 /// A result in which these members are texts; there may be more.
 pub(super) fn texts_named(names: &[&str]) -> Value {
     let properties: serde_json::Map<_, _> = names.iter().map(|name| ((*name).to_owned(), text())).collect();
-    json!({ "type": "object", "properties": properties, "required": names })
+    json!({ "type": "object", "properties": properties })
 }
 
 /// A result that says what came of it.
@@ -60,5 +65,5 @@ pub(super) fn status() -> Value {
 
 /// A result that is text of others.
 pub(super) fn untrusted() -> Value {
-    texts_named(&["origin", "text"])
+    texts_named(&["text"])
 }

@@ -10,7 +10,7 @@ use crate::{Call, Failure, Need, Outcome, Tool, tools};
 pub(super) const CHECK_SCOPES: Tool = Tool {
     name: "check_scopes",
     description: "Show what the API key may do, and which scope each hidden tool needs.",
-    output: || json!({ "type": "object", "properties": { "meta": { "type": "object" } }, "required": ["meta"] }),
+    output: || json!({ "type": "object", "properties": { "meta": { "type": "object" } } }),
     run: |call| Box::pin(check_scopes(call)),
     ..TOOL
 };
@@ -90,7 +90,7 @@ fn list_hosts(call: &Call) -> Outcome {
 pub(super) const SYSTEM_INFO: Tool = Tool {
     name: "system_info",
     description: "Show the version of Docker, and the machine.",
-    output: || schema::texts_named(&["docker_version", "os", "arch"]),
+    output: || schema::texts_named(&["docker_version"]),
     run: |call| Box::pin(system_info(call)),
     ..TOOL
 };
@@ -109,7 +109,7 @@ pub(super) const SYSTEM_METRICS: Tool = Tool {
     output: || {
         json!({
             "type": "object",
-            "properties": { "cpu_percent": schema::number(), "memory_percent": schema::number(), "disk_percent": schema::number() },
+            "properties": { "cpu_percent": schema::number(), "memory_percent": schema::number() },
         })
     },
     run: |call| Box::pin(system_metrics(call)),

@@ -52,7 +52,7 @@ pub(super) const SAVE_TEMPLATE: Tool = Tool {
     effect: Effect::Destroys,
     input: || {
         let template = json!({
-            "type": "object", "properties": { "name": schema::text(), "compose": schema::text() }, "required": ["name"],
+            "type": "object", "properties": { "name": schema::text() }, "required": ["name"],
         });
         let properties = json!({ "template": template, "overwrite": schema::boolean() });
         schema::arguments(properties, &["template"])
@@ -80,11 +80,11 @@ pub(super) const DEPLOY_TEMPLATE: Tool = Tool {
     long: true,
     input: || {
         let properties = json!({
-            "name": schema::text(), "container_name": schema::text(), "variables": schema::texts_by_name(),
+            "name": schema::text(), "container_name": schema::text(), "variables": schema::object(),
         });
         schema::arguments(properties, &["name"])
     },
-    output: || schema::texts_named(&["id", "name"]),
+    output: || schema::texts_named(&["id"]),
     run: |call| Box::pin(deploy_template(call)),
     ..TOOL
 };

@@ -134,14 +134,15 @@ async fn read_file(call: Call) -> Result<Outcome, Failure> {
     let goes_on = part.is_full();
     let text = part.text().ok_or_else(|| Failure::new("Failed to read file: it is no text"))?;
     let excerpt = Excerpt::of(&text, Keep::Beginning, most);
-    let lines = excerpt.lines() as u64;
-    let outcome =
-        text::outcome(&format!("file {path} of workspace {id}"), excerpt, "a greater max_bytes gets more");
-    Ok(if goes_on {
-        outcome.noting(format!("The file goes on: offset={}.", offset.saturating_add(lines)))
-    } else {
-        outcome
-    })
+    // Lines that are left out whole come with the next offset; the rest of a line that was cut does not.
+    let (lines, whole) = (excerpt.lines() as u64, excerpt.text.ends_with('\n'));
+    let origin = format!("file {path} of workspace {id}");
+    let mut outcome = text::outcome(&origin, excerpt, "a greater max_bytes gets more");
+    if goes_on {
+        outcome.note = outcome.note.filter(|_| !whole);
+        outcome = outcome.noting(format!("The file goes on: offset={}.", offset.saturating_add(lines)));
+    }
+    Ok(outcome)
 }
 
 pub(super) const WORKSPACE_HISTORY: Tool = Tool {

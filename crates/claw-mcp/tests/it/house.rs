@@ -9,7 +9,7 @@
 //!
 //! Programs are tested alike: [`Talk::over`] their standard output and input, with [`House::url`] and [`House::key`].
 
-use std::{net::SocketAddr, ops::Deref, sync::Arc};
+use std::{collections::HashMap, net::SocketAddr, ops::Deref, sync::Arc};
 
 use claw_client::{Client, Credential};
 use claw_core::Scope;
@@ -25,6 +25,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use crate::{
     engine,
     lab::{Lab, Options, PATIENCE},
+    schema,
 };
 
 /// A server that listens. What else it has and can do is that of [`Lab`].
@@ -119,6 +120,8 @@ pub(crate) struct Talk {
     last_id: u64,
     /// What came without being asked for, the oldest first.
     pub(crate) notifications: Vec<Value>,
+    /// What the results of tools were said to be.
+    schemas: HashMap<String, Value>,
     _service: Option<AbortOnDropHandle<()>>,
 }
 
@@ -150,8 +153,16 @@ impl Talk {
             writer: Box::new(writer),
             last_id: 0,
             notifications: Vec::new(),
+            schemas: HashMap::new(),
             _service: None,
         }
+    }
+
+    /// Takes the two ends, for tests that say and hear at the same time.
+    pub(crate) fn into_parts(
+        self,
+    ) -> (Lines<BufReader<Box<dyn AsyncRead + Send + Unpin>>>, Box<dyn AsyncWrite + Send + Unpin>) {
+        (self.lines, self.writer)
     }
 
     /// Shakes hands and returns what the server says of itself.
@@ -223,10 +234,32 @@ impl Talk {
         result["tools"].as_array().expect("a list").clone()
     }
 
-    /// Calls a tool.
+    /// Calls a tool, and checks that what it gives is what it was said to give.
     pub(crate) async fn call(&mut self, tool: &str, arguments: Value) -> Called {
         let params = json!({ "name": tool, "arguments": arguments });
-        Called(self.request("tools/call", params).await)
+        let called = Called(self.request("tools/call", params).await);
+        self.check(tool, &called).await;
+        called
+    }
+
+    /// Checks the form of a result, and its structured content against the tool's own schema.
+    pub(crate) async fn check(&mut self, tool: &str, called: &Called) {
+        let blocks = called.0["content"].as_array().expect("content");
+        assert!((1..=2).contains(&blocks.len()), "{}", called.0);
+        assert!(blocks.iter().all(|block| block["type"] == "text"), "{}", called.0);
+        if called.is_error() {
+            assert_eq!(called.0.get("structuredContent"), None, "{}", called.0);
+            return;
+        }
+        assert_eq!(called.0.get("isError"), None, "{}", called.0);
+        if !self.schemas.contains_key(tool) {
+            let listed = self.list().await;
+            let schema = |tool: &Value| {
+                (tool["name"].as_str().unwrap_or_default().to_owned(), tool["outputSchema"].clone())
+            };
+            self.schemas = listed.iter().map(schema).collect();
+        }
+        schema::assert_fits(&self.schemas[tool], called.structured(), tool);
     }
 }
 
@@ -238,6 +271,11 @@ impl Called {
     /// The first text: all that clients of the original look at.
     pub(crate) fn text(&self) -> &str {
         self.0["content"][0]["text"].as_str().unwrap_or_else(|| panic!("no text: {}", self.0))
+    }
+
+    /// What is said beside the text.
+    pub(crate) fn note(&self) -> &str {
+        self.0["content"][1]["text"].as_str().unwrap_or_default()
     }
 
     /// The text as JSON.

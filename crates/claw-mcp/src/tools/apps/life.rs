@@ -149,11 +149,11 @@ pub(in crate::tools) const UPDATE_APP: Tool = Tool {
     long: true,
     input: || {
         let properties = json!({
-            "container_name": schema::text(), "environment": schema::texts_by_name(), "replace_edited": schema::boolean(),
+            "container_name": schema::text(), "environment": schema::object(), "replace_edited": schema::boolean(),
         });
         schema::arguments(properties, &["container_name"])
     },
-    output: || schema::texts_named(&["status", "from", "to"]),
+    output: schema::status,
     run: |call| Box::pin(update_app(call)),
     ..TOOL
 };

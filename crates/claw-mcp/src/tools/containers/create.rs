@@ -39,7 +39,7 @@ pub(in crate::tools) const CREATE_CONTAINER: Tool = Tool {
         });
         schema::arguments(properties, &["image"])
     },
-    output: || schema::texts_named(&["id", "name"]),
+    output: || schema::texts_named(&["id"]),
     run: |call| Box::pin(create_container(call)),
     ..TOOL
 };

@@ -23,8 +23,7 @@ pub(in crate::tools) const EXEC_CONTAINER: Tool = Tool {
     input: || {
         let properties = json!({
             "id": schema::text(), "command": schema::texts(), "working_dir": schema::text(),
-            "environment": schema::texts_by_name(), "user": schema::text(),
-            "timeout_seconds": { "type": "number", "default": 30 }, "max_bytes": schema::number(),
+            "user": schema::text(), "timeout_seconds": schema::number(), "max_bytes": schema::number(),
         });
         schema::arguments(properties, &["id", "command"])
     },
@@ -45,10 +44,10 @@ async fn exec_container(call: Call) -> Result<Outcome, Failure> {
     let request = ExecRequest {
         command,
         working_dir: arguments.filled_text("working_dir")?,
-        environment: arguments.variables("environment")?,
         user: arguments.filled_text("user")?,
         timeout_seconds: timeout,
         max_bytes: Some(most),
+        ..ExecRequest::default()
     };
     let stopped =
         || Failure::new("Failed to run in container: nobody waits for it any more; the server ends it");
