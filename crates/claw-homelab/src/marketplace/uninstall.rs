@@ -92,9 +92,9 @@ impl Inner {
         self.forget_approved(&record.install_id).await?;
         let place = shown(&self.host_folder(&record));
         let note = match &left {
-            Left::Others(path) if delete_data => Some(format!(
-                "data in {place} belongs to users of the app's containers, and this server may not remove it \
-                 (the first is {path}): remove the folder as root"
+            Left::Others(name) => Some(format!(
+                "`{name}` in {place} belongs to users of the app's containers, so this server may not remove all of \
+                 it: remove the folder as root, such as with `rm -r {place}`"
             )),
             _ => None,
         };

@@ -6,7 +6,10 @@
 
 use std::{
     collections::BTreeMap,
-    os::unix::{fs::PermissionsExt as _, process::ExitStatusExt as _},
+    os::unix::{
+        fs::PermissionsExt as _,
+        process::{CommandExt as _, ExitStatusExt as _},
+    },
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -45,6 +48,9 @@ const UPDATE: [&str; 8] = [
 ];
 const UNINSTALL: [&str; 4] = ["app.removing:1", "app.down:1", "app.removed:1", "app.forgotten:1"];
 
+/// A user that is not root.
+const SOMEBODY: u32 = 12_345;
+
 fn new_page(install: &str) -> NewInstall {
     NewInstall {
         app_id: "page".into(),
@@ -76,22 +82,40 @@ impl Story {
         Which::named(&self.install)
     }
 
-    /// Has a server do something and die on the way.
-    fn killed(&self, deed: &str, point: Option<&str>) {
+    /// A server that does something.
+    fn child(&self, deed: &str) -> Command {
         #[expect(clippy::disallowed_methods, reason = "this very program, to be killed")]
-        let mut command = Command::new(std::env::current_exe().expect("this program has a path"));
+        let mut command = Command::new("/proc/self/exe");
+        // Wherever that lies: others may have no way there.
+        command.current_dir(self.folder.path());
         command.args([TEST, "--exact", "--nocapture", "--test-threads=1"]);
         command.env(FOLDER, self.folder.path()).env(DEED, deed).env(INSTALL, &self.install);
         command.env("TMPDIR", self.folder.path());
         if self.place.compose == Compose::Plugin {
             command.env(PLUGIN, "1");
         }
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// Has a server do something and die on the way.
+    fn killed(&self, deed: &str, point: Option<&str>) {
+        let mut command = self.child(deed);
         if let Some(point) = point {
             command.env("CLAW_FAULT", point);
         }
-        let output = command.stdin(Stdio::null()).output().expect("a child");
-        let said = String::from_utf8_lossy(&output.stdout);
+        let output = command.output().expect("a child");
+        let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.signal(), Some(9), "{deed} was not cut off at {point:?}: {said}");
+    }
+
+    /// Has a server do something that is not root, but in the group of Docker's socket.
+    fn as_somebody(&self, deed: &str) {
+        let socket = std::fs::metadata("/var/run/docker.sock").expect("the Engine's socket");
+        let group = std::os::unix::fs::MetadataExt::gid(&socket);
+        let output = self.child(deed).uid(SOMEBODY).gid(group).output().expect("a child");
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
     }
 
     /// What the next server says of the install.
@@ -367,6 +391,35 @@ fn strays(folder: &Path) -> Vec<PathBuf> {
     processes.filter(|path| std::fs::read_link(path.join("cwd")).is_ok_and(|place| place == folder)).collect()
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn data_that_belongs_to_a_containers_root_stays_and_whoever_removes_the_app_is_told() {
+    let story = Story::new(Compose::Standalone, "roots");
+    story.as_somebody("create");
+    story.as_somebody("start");
+    let theirs = "mkdir /page/db && echo x >/page/db/rows && chmod 700 /page/db";
+    docker(&["exec", &story.install, "bash", "-c", theirs]);
+
+    story.as_somebody("uninstall");
+
+    let told = story.folder.read("told");
+    let (kept_in, note) = told.split_once('\n').expect("two lines");
+    let folder = story.files();
+    assert_eq!(kept_in, format!("Some({:?})", folder.display().to_string()));
+    assert!(note.contains("belongs to users of the app's containers"), "{note}");
+    assert!(
+        note.contains(&format!("remove the folder as root, such as with `rm -r {}`", folder.display())),
+        "{note}"
+    );
+    // All else is gone: its containers, and its files with the passwords.
+    assert_eq!((story.scope.containers(), story.volumes()), (vec![], vec![]));
+    let left: Vec<_> =
+        std::fs::read_dir(&folder).expect("a folder").flatten().map(|entry| entry.file_name()).collect();
+    assert_eq!(left, ["page"]);
+    let house = story.place.open().await;
+    assert_eq!(house.homelab.marketplace.installed(&ann()).await.expect("a list"), []);
+    house.end().await;
+}
+
 /// Not a test of its own: the part of the child in the tests above. Alone, it makes an install, unharmed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_child_does_something_with_an_app() {
@@ -382,7 +435,11 @@ async fn the_child_does_something_with_an_app() {
         "create" => drop(market.create(&ann(), new_page(&install)).await.expect("it is made")),
         "start" => drop(market.start(&ann(), &which).await.expect("a start")),
         "update" => drop(market.update(&ann(), &which, BTreeMap::new(), false).await.expect("an update")),
-        "uninstall" => drop(market.uninstall(&ann(), &which, true).await.expect("it is gone")),
+        "uninstall" => {
+            let gone = market.uninstall(&ann(), &which, true).await.expect("it is gone");
+            let told = format!("{:?}\n{}", gone.data_kept_in, gone.note.unwrap_or_default());
+            std::fs::write(folder.join("told"), told).expect("written");
+        }
         other => panic!("what is {other}?"),
     }
     house.end().await;
