@@ -52,7 +52,7 @@ fn programs_are_run_in_an_ordinary_container() {
 }
 
 #[test]
-fn t2_every_power_counts() {
+fn t2_t4_every_power_counts() {
     for (field, value, rule) in [
         ("Privileged", json!(true), "powers.privileged"),
         ("CapAdd", json!(["CAP_SYS_ADMIN"]), "powers.capabilities"),

@@ -54,7 +54,7 @@ async fn a_program_runs_and_its_outputs_and_exit_code_come_back() {
 }
 
 #[tokio::test]
-async fn t11_output_is_bounded_text_that_steers_nothing_and_shows_no_secret() {
+async fn t11_t32_output_is_bounded_text_that_steers_nothing_and_shows_no_secret() {
     let lab = lab().await;
     let container = Outsider::run("output", &["--env", "DB_PASSWORD=correct-horse"]);
     let bash = |script: &str| json!({ "command": ["bash", "-c", script], "max_bytes": 1000 });
@@ -67,8 +67,10 @@ async fn t11_output_is_bounded_text_that_steers_nothing_and_shows_no_secret() {
     let none = run(&lab, &container.name, json!({ "command": ["echo", "a"], "max_bytes": 0 })).await;
 
     assert_eq!(odd["stdout"], "a\u{fffd}\u{fffd}bred ********");
-    assert_eq!((long["stdout"].as_str().map(str::len), &long["exit_code"]), (Some(1000), &json!(4)));
-    assert_eq!((&long["truncated"], &long["stderr"]), (&json!(true), &json!("")));
+    // Which of two outputs comes first is the Engine's to say.
+    let length = |output: &str| long[output].as_str().map_or(0, str::len);
+    assert_eq!((length("stdout") + length("stderr"), &long["exit_code"]), (1000, &json!(4)));
+    assert_eq!(long["truncated"], true);
     assert_eq!((&endless["truncated"], &endless["exit_code"]), (&json!(true), &Value::Null));
     assert_eq!((&endless["timed_out"], &endless["left_running"]), (&json!(false), &json!(false)));
     assert!(!processes(&container).contains("/dev/zero"), "{}", processes(&container));
@@ -76,7 +78,7 @@ async fn t11_output_is_bounded_text_that_steers_nothing_and_shows_no_secret() {
 }
 
 #[tokio::test]
-async fn a_program_that_never_ends_is_ended_with_what_it_started_when_its_time_is_up() {
+async fn t32_a_program_that_never_ends_is_ended_with_what_it_started_when_its_time_is_up() {
     let lab = lab().await;
     let container = Outsider::run("endless", &[]);
     let script = "trap '' TERM INT HUP; echo begun; sleep 3331 & sleep 3332";
@@ -162,7 +164,7 @@ fn beyond() -> Vec<(&'static [&'static str], &'static str)> {
 }
 
 #[tokio::test]
-async fn t2_nothing_is_run_in_a_container_that_nobody_could_make_here() {
+async fn t2_t4_nothing_is_run_in_a_container_that_nobody_could_make_here() {
     let lab = lab().await;
     let key = lab.key(&[Scope::ContainersExec]).await;
 
@@ -183,7 +185,7 @@ async fn t2_nothing_is_run_in_a_container_that_nobody_could_make_here() {
 }
 
 #[tokio::test]
-async fn t2_neither_in_one_that_shares_with_another_or_has_what_is_ours() {
+async fn t2_t4_neither_in_one_that_shares_with_another_or_has_what_is_ours() {
     let lab = lab().await;
     let other = Outsider::run("shared", &[]);
     let volume = format!("claw-home-{}", uuid_like());
@@ -282,7 +284,7 @@ async fn one_made_here_is_fine() {
 }
 
 #[tokio::test]
-async fn t9_what_an_app_has_beyond_the_policy_is_not_for_those_who_run_programs_in_it() {
+async fn t4_what_an_app_has_beyond_the_policy_is_not_for_those_who_run_programs_in_it() {
     let lab = lab().await;
     let name = Named::new("app-exec");
     let new = json!({
@@ -327,7 +329,7 @@ async fn a5_nothing_is_run_in_what_is_ours_by_whatever_name() {
 }
 
 #[tokio::test]
-async fn what_is_judged_is_what_it_runs_in_when_names_change_hands() {
+async fn t8_what_is_judged_is_what_it_runs_in_when_names_change_hands() {
     let lab = lab().await;
     let (harmless, powerful) = (Outsider::run("swap", &[]), Outsider::run("swap", &["--pid", "host"]));
     let (first, second) = (unique("first"), unique("second"));
@@ -445,7 +447,7 @@ async fn t12_the_trail_tells_who_ran_what_and_no_argument() {
 }
 
 #[tokio::test]
-async fn more_programs_than_there_is_room_for_are_refused() {
+async fn t32_more_programs_than_there_is_room_for_are_refused() {
     let lab = lab().await;
     let container = Outsider::run("room", &[]);
     let sleeping = || json!({ "command": ["sleep", "3336"], "timeout_seconds": 600 });
