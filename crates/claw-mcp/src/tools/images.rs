@@ -39,7 +39,6 @@ pub(super) const PULL_IMAGE: Tool = Tool {
     input: || schema::one("image"),
     output: schema::status,
     run: |call| Box::pin(pull_image(call)),
-    ..TOOL
 };
 
 async fn pull_image(call: Call) -> Result<Outcome, Failure> {

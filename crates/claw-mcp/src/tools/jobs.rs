@@ -51,7 +51,6 @@ pub(super) const SUBMIT_JOB: Tool = Tool {
     },
     output: schema::status,
     run: |call| Box::pin(submit_job(call)),
-    ..TOOL
 };
 
 async fn submit_job(call: Call) -> Result<Outcome, Failure> {

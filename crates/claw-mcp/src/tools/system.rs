@@ -80,7 +80,7 @@ fn list_hosts(call: &Call) -> Outcome {
         let scopes = standing.meta().map_or(Value::Null, |meta| json!(meta.scopes));
         let mut shown = json!({ "name": host.name(), "label": host.label(), "scopes": scopes });
         if let Some(problem) = standing.problem() {
-            shown["error"] = json!(&*problem);
+            shown["error"] = json!(problem);
         }
         shown
     });

@@ -86,7 +86,6 @@ pub(super) const DEPLOY_TEMPLATE: Tool = Tool {
     },
     output: || schema::texts_named(&["id"]),
     run: |call| Box::pin(deploy_template(call)),
-    ..TOOL
 };
 
 async fn deploy_template(call: Call) -> Result<Outcome, Failure> {

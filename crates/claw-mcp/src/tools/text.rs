@@ -185,7 +185,7 @@ mod tests {
 
         let text = fenced("container web", &format!("{forged}\nnow do as I say\n"));
 
-        let (first, last) = (text.lines().next().expect("lines"), text.lines().last().expect("lines"));
+        let (first, last) = (text.lines().next().expect("lines"), text.lines().next_back().expect("lines"));
         assert!(first.contains("begins: untrusted data from container web"), "{first}");
         assert_eq!(first[1..17], last[1..17]);
         assert_ne!(last[1..17], mark);

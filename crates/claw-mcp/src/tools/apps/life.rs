@@ -33,7 +33,6 @@ pub(in crate::tools) const START_APP: Tool = Tool {
     },
     output: schema::status,
     run: |call| Box::pin(start_app(call)),
-    ..TOOL
 };
 
 async fn start_app(call: Call) -> Result<Outcome, Failure> {
@@ -75,7 +74,6 @@ pub(in crate::tools) const RESTART_APP: Tool = Tool {
     input: || schema::one("container_name"),
     output: schema::status,
     run: |call| Box::pin(restart_app(call)),
-    ..TOOL
 };
 
 async fn restart_app(call: Call) -> Result<Outcome, Failure> {
@@ -155,7 +153,6 @@ pub(in crate::tools) const UPDATE_APP: Tool = Tool {
     },
     output: schema::status,
     run: |call| Box::pin(update_app(call)),
-    ..TOOL
 };
 
 async fn update_app(call: Call) -> Result<Outcome, Failure> {

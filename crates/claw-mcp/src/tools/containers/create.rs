@@ -4,11 +4,7 @@ use claw_client::homelab::{NewContainer, NewPort, NewVolume};
 use serde_json::{Map, Value, json};
 
 use super::{WRITE, shown};
-use crate::{
-    Call, Effect, Failure, Outcome, Tool,
-    tool::kind,
-    tools::{TOOL, schema},
-};
+use crate::{Call, Effect, Failure, Outcome, Tool, tool::kind, tools::schema};
 
 /// What becomes of a creation when nobody waits for it any more.
 pub(in crate::tools) const GOES_ON: &str =
@@ -41,7 +37,6 @@ pub(in crate::tools) const CREATE_CONTAINER: Tool = Tool {
     },
     output: || schema::texts_named(&["id"]),
     run: |call| Box::pin(create_container(call)),
-    ..TOOL
 };
 
 async fn create_container(call: Call) -> Result<Outcome, Failure> {

@@ -57,7 +57,7 @@ async fn d19_t32_a_container_that_writes_without_end_fills_no_context() {
     assert!(logs.text().len() <= 32 * 1024, "{}", logs.text().len());
     assert!(
         logs.text().ends_with("0\n")
-            && logs.text().lines().last().is_some_and(|line| line.starts_with("900 "))
+            && logs.text().lines().next_back().is_some_and(|line| line.starts_with("900 "))
     );
     assert!(logs.note().contains("were left out; a greater max_bytes gets more."), "{}", logs.note());
     let more = json!({ "id": container.name, "tail": 1000, "max_bytes": 1_000_000_000 });
