@@ -12,28 +12,28 @@ mod capability;
 #[cfg(feature = "corpus")]
 pub mod corpus;
 pub mod effects;
+mod exec;
 mod facts;
 mod gather;
-mod exec;
 mod grants;
 mod judge;
 mod own;
 mod path;
+mod present;
 mod request;
 mod rules;
-mod present;
 pub mod strict;
 mod verdict;
 mod wish;
 
+pub use exec::{ApprovedExec, ExecWish};
 pub use facts::{Facts, Mounted, NetworkFact, PathFact, PathKind, VolumeFact};
 pub use grants::{Grants, SocketGrant};
-pub use exec::{ApprovedExec, ExecWish};
 pub use judge::{RULES, RuleInfo};
 pub use own::Own;
+pub use present::Present;
 pub use rules::{Policy, PolicyError};
 pub use verdict::{Approved, ApprovedNetwork, Refusal, Refused};
-pub use present::Present;
 pub use wish::{
     ContainerWish, DeviceWish, HealthWish, LogWish, MountWish, MountWishSource, NetworkWish, PortWish,
     Protocol, RestartWish,
