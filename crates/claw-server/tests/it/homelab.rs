@@ -5,7 +5,6 @@ mod containers;
 mod contract;
 pub(crate) mod engine;
 mod escapes;
-mod escapes;
 mod exec;
 mod images;
 mod marketplace;
