@@ -7,6 +7,7 @@
 #   setup_podman         Podman, which is tested in Docker's place
 #   setup_rust           cargo, new enough, with rustfmt and clippy
 #   setup_claude         the Claude Code CLI in .cache/, named by CLAW_TEST_CLAUDE
+#   setup_mcp_tools      Node.js and the MCP conformance suite in .cache/mcp-tools/, as scripts/lib/mcp-tools/ pins them
 #   claude_code_version  prints the pinned version of the CLI
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
@@ -170,4 +171,24 @@ setup_claude() {
     chmod 0755 "$draft/node_modules/$package/claude"
     mv "$draft/node_modules/$package/claude" "$CLAW_TEST_CLAUDE"
     rm -rf "$draft"
+}
+
+# Tests look for them at this place. The lock names every package and its checksum.
+setup_mcp_tools() {
+    local pins="$ROOT/scripts/lib/mcp-tools" folder="$ROOT/.cache/mcp-tools" draft
+    ! cmp --silent "$pins/package-lock.json" "$folder/package-lock.json" || return 0
+
+    install_missing npm=npm
+    say "    fetching the MCP conformance suite and its Node.js"
+    mkdir -p "$ROOT/.cache"
+    draft="$(mktemp -d "$ROOT/.cache/mcp-tools.XXXXXX")"
+    cp "$pins/package.json" "$pins/package-lock.json" "$draft/"
+    # No scripts of the packages run. npm's own Node.js may be older than the one it fetches.
+    if ! timeout 600 npm ci --prefix "$draft" --ignore-scripts --no-audit --no-fund --loglevel=error \
+        </dev/null >&2; then
+        rm -rf "$draft"
+        die "could not fetch the packages of scripts/lib/mcp-tools/package-lock.json with npm"
+    fi
+    rm -rf "$folder"
+    mv "$draft" "$folder"
 }

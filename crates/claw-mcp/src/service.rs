@@ -10,12 +10,13 @@ use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
         CacheScope, CallToolRequestParams, CallToolResponse, CancelTaskParams, CompleteRequestParams,
-        CompleteResult, CustomRequest, CustomResult, ErrorCode, GetPromptRequestParams, GetPromptResponse,
-        GetSkillRequestParams, GetSkillResult, GetTaskParams, GetTaskResult, Implementation,
-        ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListSkillsResult,
-        ListToolsResult, PaginatedRequestParams, ReadResourceDirectoryRequestParams,
-        ReadResourceDirectoryResult, ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult,
-        ServerCapabilities, ServerConfig, SubscriptionFilter, UpdateTaskParams,
+        CompleteResult, CustomRequest, CustomResult, DiscoverResult, ErrorCode, GetPromptRequestParams,
+        GetPromptResponse, GetSkillRequestParams, GetSkillResult, GetTaskParams, GetTaskResult,
+        Implementation, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult,
+        ListSkillsResult, ListToolsResult, PaginatedRequestParams, PromptsCapability, ProtocolVersion,
+        ReadResourceDirectoryRequestParams, ReadResourceDirectoryResult, ReadResourceRequestParams,
+        ReadResourceResponse, ReadResourceResult, ServerCapabilities, ServerConfig, SubscriptionFilter,
+        UpdateTaskParams,
     },
     service::{NotificationContext, RequestContext, SubscriptionContext},
 };
@@ -116,6 +117,10 @@ fn one_page(page: Option<PaginatedRequestParams>) -> Result<(), ErrorData> {
         }
         None => Ok(()),
     }
+}
+
+fn is_of_newest_revision(context: &RequestContext<RoleServer>) -> bool {
+    context.protocol_version().is_some_and(|version| version >= ProtocolVersion::V_2026_07_28)
 }
 
 fn unknown_resource(uri: &str) -> ErrorData {
@@ -271,19 +276,37 @@ impl<A: Access> ServerHandler for McpService<A> {
             .ok_or_else(|| ErrorData::invalid_params("this is no folder", Some(json!({"uri": request.uri}))))
     }
 
+    async fn discover(&self, _context: RequestContext<RoleServer>) -> Result<DiscoverResult, ErrorData> {
+        let mut info = self.get_info();
+        info.capabilities.prompts = Some(PromptsCapability::default());
+        Ok(DiscoverResult::from_server_info(self.supported_protocol_versions().into_owned(), info))
+    }
+
+    /// There are none. Clients of the newest revision are told by a list that they may keep; older ones in the words
+    /// that they know.
     async fn list_prompts(
         &self,
-        _page: Option<PaginatedRequestParams>,
-        _context: RequestContext<RoleServer>,
+        page: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
     ) -> Result<ListPromptsResult, ErrorData> {
-        Err(not_supported("prompts not supported"))
+        if !is_of_newest_revision(&context) {
+            return Err(not_supported("prompts not supported"));
+        }
+        one_page(page)?;
+        let mut list = ListPromptsResult::with_all_items(Vec::new());
+        (list.ttl_ms, list.cache_scope) = (Some(SKILL_FRESH_MS), Some(CacheScope::Public));
+        Ok(list)
     }
 
     async fn get_prompt(
         &self,
-        _request: GetPromptRequestParams,
-        _context: RequestContext<RoleServer>,
+        request: GetPromptRequestParams,
+        context: RequestContext<RoleServer>,
     ) -> Result<GetPromptResponse, ErrorData> {
+        if is_of_newest_revision(&context) {
+            let message = format!("there is no prompt {}", request.name);
+            return Err(ErrorData::invalid_params(message, None));
+        }
         Err(not_supported("prompts not supported"))
     }
 
