@@ -4,6 +4,9 @@ use std::{fmt::Display, io::Write as _};
 
 use claw_core::{Clock as _, Secret, SystemClock, untrusted};
 
+/// Shorter than any key. What is no key may well be part of a word.
+const SHORTEST: usize = 8;
+
 /// Writes lines, in which no key can be read.
 #[derive(Clone, Debug)]
 pub(crate) struct Log {
@@ -27,7 +30,7 @@ impl Log {
     /// Returns `text` with the keys left out, and safe to show on a terminal: part of it may come from servers.
     pub(crate) fn safe(&self, text: &str) -> String {
         let mut text = untrusted::clean(text).into_owned();
-        for secret in self.secrets.iter().filter(|secret| !secret.expose().is_empty()) {
+        for secret in self.secrets.iter().filter(|secret| secret.expose().len() >= SHORTEST) {
             text = text.replace(secret.expose(), "***");
         }
         text

@@ -187,6 +187,10 @@ impl Front {
         let request = Request::from_parts(parts, body);
         let mut response = if is_health { health() } else { self.route(request).await };
         guard.allow(&headers, response.headers_mut());
+        if matches!(response.status(), StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT) {
+            // The rest of the message is not read, so nothing can follow it.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         response
     }
 

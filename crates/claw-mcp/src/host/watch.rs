@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use claw_core::Scope;
+use claw_core::{Coded as _, ErrorCode, Scope};
 use futures_util::future::join_all;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -53,12 +53,17 @@ async fn watch(host: &Host) {
 /// Returns when something may have changed.
 async fn attend(host: &Host) {
     let stream = match host.standing().permits(Scope::JobsRead) {
-        true => host.client().attend().await.ok(),
-        false => None,
+        true => host.client().attend().await.map_err(|error| error.code() == ErrorCode::ServerUnreachable),
+        false => Err(false),
     };
-    let Some(stream) = stream else {
-        let _elapsed = timeout(LOOK_AGAIN, host.wanted.notified()).await;
-        return;
+    let stream = match stream {
+        Ok(stream) => stream,
+        Err(is_gone) => {
+            if !is_gone {
+                let _elapsed = timeout(LOOK_AGAIN, host.wanted.notified()).await;
+            }
+            return;
+        }
     };
     // What changed before the stream was open did not end it.
     look(host).await;

@@ -90,6 +90,8 @@ async fn choose<A>(
         return Ok((tool, host));
     }
     if tool.need == Need::NamedHosts {
+        // What it tells of them is true now.
+        hosts.refresh(HOST_PATIENCE).await;
         return Ok((tool, Arc::clone(first)));
     }
     let Some(Value::String(wanted)) = arguments.shift_remove("host") else {

@@ -113,10 +113,16 @@ impl House {
     }
 }
 
+/// What the other side of a talk says.
+pub(crate) type Incoming = Lines<BufReader<Box<dyn AsyncRead + Send + Unpin>>>;
+
+/// What is said to it.
+pub(crate) type Outgoing = Box<dyn AsyncWrite + Send + Unpin>;
+
 /// A talk in JSON-RPC, one message a line.
 pub(crate) struct Talk {
-    lines: Lines<BufReader<Box<dyn AsyncRead + Send + Unpin>>>,
-    writer: Box<dyn AsyncWrite + Send + Unpin>,
+    lines: Incoming,
+    writer: Outgoing,
     last_id: u64,
     /// What came without being asked for, the oldest first.
     pub(crate) notifications: Vec<Value>,
@@ -159,9 +165,7 @@ impl Talk {
     }
 
     /// Takes the two ends, for tests that say and hear at the same time.
-    pub(crate) fn into_parts(
-        self,
-    ) -> (Lines<BufReader<Box<dyn AsyncRead + Send + Unpin>>>, Box<dyn AsyncWrite + Send + Unpin>) {
+    pub(crate) fn into_parts(self) -> (Incoming, Outgoing) {
         (self.lines, self.writer)
     }
 

@@ -14,5 +14,7 @@ mod registry;
 
 mod conformance;
 mod house;
+mod program;
 mod schema;
+mod sse;
 mod tools;
