@@ -82,18 +82,22 @@ async fn containers_are_listed(door: Door) {
         )
         .await;
 
+    let given: Vec<&str> =
+        turn.tools.iter().filter_map(|tool| tool.strip_prefix("mcp__clawmachine__")).collect();
+    assert!(given.contains(&"list_containers") && given.contains(&"container_logs"), "{given:?}");
+    assert!(!given.iter().any(|tool| tool.contains("delete") || tool.contains("start")), "{given:?}");
     let told = turn.result("list_containers");
     assert!(told.contains(&web.0) && told.contains(&db.0), "{told}");
     assert_eq!(turn.text, "Two.");
 }
 
 #[tokio::test]
-async fn an_agent_lists_the_containers_through_clawmachine() {
+async fn d3_an_agent_lists_the_containers_through_clawmachine() {
     containers_are_listed(Door::Program).await;
 }
 
 #[tokio::test]
-async fn an_agent_lists_the_containers_through_the_servers_own_mcp() {
+async fn d3_an_agent_lists_the_containers_through_the_servers_own_mcp() {
     containers_are_listed(Door::Server).await;
 }
 
@@ -102,14 +106,11 @@ async fn a_delete_is_refused_then_granted_then_done(door: Door) {
     let old = container("old-db", &image);
     let house = House::with(&["containers:read"], &[]).await;
     let mut claude = house.claude(door).await;
+    let check = json!({"tool": "mcp__clawmachine__check_scopes", "input": {}});
     let delete = json!({"tool": "mcp__clawmachine__delete_container", "input": {"id": old.0}});
 
-    let first = claude
-        .say(
-            "Delete old-db.",
-            json!([{"tool": "mcp__clawmachine__check_scopes", "input": {}}, delete, {"text": "I lack containers:delete."}]),
-        )
-        .await;
+    let first =
+        claude.say("Delete old-db.", json!([check, delete, {"text": "I lack containers:delete."}])).await;
 
     assert!(!first.tools.iter().any(|tool| tool.contains("delete")), "{:?}", first.tools);
     let scopes: Value = serde_json::from_str(first.result("check_scopes")).expect("JSON");
@@ -124,7 +125,7 @@ async fn a_delete_is_refused_then_granted_then_done(door: Door) {
         .await;
     let before = claude.server_process();
     wait_until("the tool appears", Duration::from_secs(60), async || {
-        let turn = claude.say("Look again.", json!([{"text": "I look."}])).await;
+        let turn = claude.say("Done.", json!([check, {"text": "I looked again."}])).await;
         turn.tools.iter().any(|tool| tool == "mcp__clawmachine__delete_container")
     })
     .await;
@@ -233,4 +234,19 @@ async fn t11_what_a_container_says_is_marked_for_the_model_through_clawmachine()
 #[tokio::test]
 async fn t11_what_a_container_says_is_marked_for_the_model_through_the_servers_own_mcp() {
     what_a_container_says_is_marked_for_the_model(Door::Server).await;
+}
+
+#[tokio::test]
+async fn the_documented_commands_connect_claude_code_over_both_ways() {
+    let house = House::with(&["containers:read"], &[]).await;
+    let said = claude::documented_commands();
+    assert_eq!(said.len(), 2, "{said:?}");
+
+    for (index, command) in said.iter().enumerate() {
+        let home = house.setting.folder.folder(format!("home-{index}"));
+        claude::run_documented(command, &home, house.setting.server.url(), &house.key).await;
+        let listed = claude::cli(&["mcp", "list"], &home).await;
+        assert!(listed.contains("clawmachine") && listed.contains("Connected"), "{command}: {listed}");
+        assert!(!listed.contains("Failed"), "{command}: {listed}");
+    }
 }

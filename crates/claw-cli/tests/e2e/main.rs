@@ -12,6 +12,7 @@ mod homelab_by_hand;
 mod local;
 mod main_job;
 mod operations;
+mod proxies;
 mod set_up;
 mod setting;
 mod skill;

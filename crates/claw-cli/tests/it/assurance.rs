@@ -102,7 +102,7 @@ fn is_name_char(c: char) -> bool {
 fn ids(name: &str) -> impl Iterator<Item = &str> {
     name.split('_').take_while(|part| {
         let mut chars = part.chars();
-        chars.next().is_some_and(|c| "abcsoprt".contains(c))
+        chars.next().is_some_and(|c| "abcdsoprt".contains(c))
             && chars.as_str().parse::<u16>().is_ok_and(|number| number > 0)
     })
 }

@@ -83,7 +83,7 @@ fn every_configuration_is_well_formed_and_has_one_server_of_this_name() {
 }
 
 #[test]
-fn every_tool_is_told_beside_its_scope() {
+fn d17_every_tool_is_told_beside_its_scope() {
     let mut told = BTreeSet::new();
     for line in DOCUMENT.lines().filter(|line| line.starts_with("| `") || line.starts_with("| any key")) {
         let Some((scope, tools)) = line.trim_matches('|').split_once(" | ") else { continue };

@@ -18,6 +18,8 @@ pub(super) const CHECK_SCOPES: Tool = Tool {
 async fn check_scopes(call: Call) -> Result<Outcome, Failure> {
     let status = call.client().setup_status().await.map_err(|error| Failure::of("check scopes", &error))?;
     let SetupStatus { has_key, setup_required, meta } = status.into_value();
+    // Who asks may have been told that a scope was switched on: the list of tools follows at once.
+    call.host.suspect();
     let mut told = json!({ "has_key": has_key, "wizard_required": setup_required });
     match meta {
         Some(meta) => {

@@ -196,3 +196,48 @@ impl Turn {
         false
     }
 }
+
+/// The commands that `clawmachine config claude-code` says.
+pub(super) fn documented_commands() -> Vec<String> {
+    let text = include_str!("../../../../claw-mcp/src/cli/config_for/claude-code.md");
+    text.lines().filter_map(|line| line.strip_prefix("$ claude ")).map(str::to_owned).collect()
+}
+
+/// Runs a documented command with this server, this key, and the program as it was built.
+pub(super) async fn run_documented(command: &str, home: &Path, url: &str, key: &str) {
+    let program = clawmachine();
+    let command = command.replace("http://127.0.0.1:5179", url).replace("wag_live_…", key);
+    let mut arguments = words(&command);
+    if let Some(last) = arguments.last_mut().filter(|last| *last == "clawmachine") {
+        *last = program.display().to_string();
+    }
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let said = cli(&arguments, home).await;
+    assert!(said.contains("Added"), "{command}: {said}");
+}
+
+/// The words of a command, as a shell reads them.
+fn words(command: &str) -> Vec<String> {
+    let parts = command.split('"').enumerate();
+    let words = parts.flat_map(|(index, part)| match index % 2 {
+        0 => part.split_whitespace().map(str::to_owned).collect(),
+        _ => vec![part.to_owned()],
+    });
+    words.collect()
+}
+
+/// Runs the CLI and returns what it said.
+pub(super) async fn cli(arguments: &[&str], home: &Path) -> String {
+    #[expect(clippy::disallowed_methods, reason = "a client, started as its user would start it")]
+    let mut command = Command::new(claude_binary());
+    command.args(arguments).env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").env("HOME", home);
+    command
+        .env("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1")
+        .current_dir(home)
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    let output =
+        tokio::time::timeout(PATIENCE, command.output()).await.expect("the CLI ends").expect("it runs");
+    let said = [output.stdout, output.stderr].concat();
+    String::from_utf8_lossy(&said).into_owned()
+}
