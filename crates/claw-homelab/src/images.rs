@@ -83,6 +83,29 @@ impl Images {
         found.map(|pull| pull.view()).ok_or_else(|| HomelabError::PullNotFound(HomelabError::shown(id)))
     }
 
+    /// Says that one of those who asked for it no longer wants a pull, and returns how it stands then. It ends if nobody
+    /// wants it any more.
+    ///
+    /// # Errors
+    ///
+    /// The gate's refusal; [`HomelabError::PullNotFound`].
+    pub async fn give_up_pull(&self, actor: &Actor, id: &str) -> Result<PullView> {
+        let (core, actor, id) = (Arc::clone(&self.core), actor.clone(), id.to_owned());
+        self.core
+            .work
+            .to_its_end(async move {
+                let found = core.pulls.get(&id);
+                let image = found.as_ref().map(|pull| pull.view().image).unwrap_or_default();
+                let effect = async {
+                    let pull = found.ok_or_else(|| HomelabError::PullNotFound(HomelabError::shown(&id)))?;
+                    core.pulls.give_up(&pull).await;
+                    Ok(pull.view())
+                };
+                core.gate.perform(&actor, deed("image.cancel_pull", &image), effect).await
+            })
+            .await
+    }
+
     /// Lists the pulls that go on, and those that were over last, the newest first.
     ///
     /// # Errors

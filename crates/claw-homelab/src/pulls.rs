@@ -1,8 +1,12 @@
-//! Pulls of images: each goes on when whoever asked hangs up, and whoever asks for the same image joins it.
+//! Pulls of images: each goes on when whoever asked hangs up, and whoever asks for the same image joins it. It ends early
+//! when all of them say that they no longer want it.
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -88,6 +92,9 @@ struct Pull {
     image: String,
     started_at: Timestamp,
     state: watch::Sender<PullState>,
+    /// How many asked for it and still want it. Changed while [`Known`] is locked.
+    wanted_by: AtomicUsize,
+    unwanted: CancellationToken,
 }
 
 /// A pull that somebody waits for.
@@ -96,7 +103,7 @@ pub(crate) struct PullHandle(Arc<Pull>);
 
 impl PullHandle {
     pub(crate) fn view(&self) -> PullView {
-        let Pull { id, image, started_at, state } = &*self.0;
+        let Pull { id, image, started_at, state, .. } = &*self.0;
         PullView {
             id: id.clone(),
             image: image.clone(),
@@ -138,6 +145,7 @@ impl Pulls {
         let pull = {
             let mut known = lock(&self.known);
             if let Some(running) = known.running.get(&image) {
+                running.wanted_by.fetch_add(1, Ordering::Relaxed);
                 return Ok(PullHandle(Arc::clone(running)));
             }
             if known.running.len() >= MOST {
@@ -149,6 +157,8 @@ impl Pulls {
                 image: image.clone(),
                 started_at: core.clock.now(),
                 state: watch::Sender::new(waiting),
+                wanted_by: AtomicUsize::new(1),
+                unwanted: CancellationToken::new(),
             });
             known.running.insert(image, Arc::clone(&pull));
             pull
@@ -166,6 +176,25 @@ impl Pulls {
         let (room, stop) = (Arc::clone(&self.room), self.stop.clone());
         core.work.begin(async move { run.run_through(&room, &stop).await });
         Ok(PullHandle(pull))
+    }
+
+    /// Says that one of those who asked for it no longer wants a pull. It ends if nobody does; what was asked for begins
+    /// anew when somebody asks again.
+    pub(crate) async fn give_up(&self, pull: &PullHandle) {
+        {
+            let mut known = lock(&self.known);
+            let Some(running) = known.running.get(&pull.0.image).filter(|known| Arc::ptr_eq(known, &pull.0))
+            else {
+                return;
+            };
+            if running.wanted_by.fetch_sub(1, Ordering::Relaxed) > 1 {
+                return;
+            }
+            known.running.remove(&pull.0.image);
+            pull.0.unwanted.cancel();
+        }
+        // Its failure is its end.
+        let _ended = pull.ended().await;
     }
 
     /// Returns a pull by its id.
@@ -240,6 +269,9 @@ impl Run {
             };
             tokio::select! {
                 () = stop.cancelled() => Err(HomelabError::Stopping),
+                () = self.pull.unwanted.cancelled() => {
+                    Err(self.failed(ErrorCode::ImagePullFailed, "it was cancelled".to_owned()))
+                }
                 ended = tokio::time::timeout(TIME_LIMIT, pulling) => ended.unwrap_or_else(|_elapsed| {
                     Err(self.failed(ErrorCode::ImagePullFailed, "it took longer than two hours".to_owned()))
                 }),
@@ -300,7 +332,10 @@ impl Run {
 
     fn end(&self, state: PullState) {
         let mut known = lock(&self.known);
-        known.running.remove(&self.pull.image);
+        // There may be another one of it: this one may have been given up.
+        if known.running.get(&self.pull.image).is_some_and(|running| Arc::ptr_eq(running, &self.pull)) {
+            known.running.remove(&self.pull.image);
+        }
         if known.ended.len() >= REMEMBERED {
             known.ended.pop_front();
         }

@@ -1,5 +1,7 @@
 //! Images.
 
+use std::sync::{Arc, OnceLock};
+
 use claw_core::{Scope, untrusted};
 use serde_json::{Value, json};
 
@@ -43,20 +45,32 @@ pub(super) const PULL_IMAGE: Tool = Tool {
 
 async fn pull_image(call: Call) -> Result<Outcome, Failure> {
     let image = call.arguments.text("image")?;
+    let (client, stop, begun) =
+        (call.client().clone(), call.stop.clone(), Arc::<OnceLock<String>>::default());
+    let pull_id = Arc::clone(&begun);
+    // Detached when this future is dropped, which ends calls that a client polls: then `stop` is cancelled too.
+    let unwanted = tokio::spawn(async move {
+        stop.cancelled().await;
+        match pull_id.get() {
+            Some(id) => client.cancel_pull(id).await.map(|pull| pull.into_value()).ok(),
+            None => None,
+        }
+    });
     let work = call.client().pull_image(image, |pull| {
+        begun.get_or_init(|| pull.pull_id.clone());
         let step = pull.step.as_deref().unwrap_or("pulling");
         let done = f64::from(pull.percent.unwrap_or(0));
         call.progress.tell(done, Some(100.0), untrusted::clean_line(step, 200));
     });
-    let stopped = || {
-        let image = untrusted::clean_line(image, 200);
-        Failure::new(format!(
-            "Failed to pull image: nobody waits for it any more, but the server goes on pulling {image}: list_images \
-             shows it when it is there"
-        ))
+    let Ok(pulled) = call.unless_stopped(work, "pulling", || Failure::new("stopped")).await else {
+        let end = match unwanted.await {
+            Ok(Some(pull)) if pull.goes_on() => "others wait for it too, so the server goes on",
+            Ok(Some(_)) => "the server has ended it",
+            Ok(None) | Err(_) => "the server may go on",
+        };
+        return Err(Failure::new(format!("Failed to pull image: nobody waits for it any more; {end}")));
     };
-    let sign = "pulling";
-    let pulled = call.unless_stopped(work, sign, stopped).await?;
+    unwanted.abort();
     pulled.map_err(|error| Failure::of("pull image", &error))?;
     Ok(Outcome::new(format!("Image {image} pulled"), json!({ "image": image, "status": "pulled" })))
 }

@@ -25,7 +25,7 @@ pub(super) fn routes() -> OpenApiRouter<Server> {
         .routes(routes!(pull_image))
         .routes(routes!(pull_image_by_old_path))
         .routes(routes!(list_pulls))
-        .routes(routes!(get_pull))
+        .routes(routes!(get_pull, cancel_pull))
         .routes(routes!(delete_image))
 }
 
@@ -275,6 +275,26 @@ async fn get_pull(
     Name(id): Name,
 ) -> ApiResult<Envelope<PullStateView>> {
     Ok(Envelope::of(homelab.images.pull_state(&caller, &id)?.into()))
+}
+
+/// Cancel a pull
+///
+/// For who began it or joined it: it goes on if others wait for it too, and ends otherwise.
+#[utoipa::path(
+    delete, path = "/api/images/pulls/{id}", tag = "images",
+    params(("id" = String, Path, description = "`pull_id` of the answer that began it.")),
+    responses(
+        (status = 200, description = "How it stands now: `failed` if it was cancelled, `pulling` if others wait for it.", body = Envelope<PullStateView>),
+        (status = 404, description = "`NOT_FOUND`: it does not exist, or has been over for long."),
+    ),
+    extensions(("x-scope" = json!("images:write"))),
+)]
+async fn cancel_pull(
+    caller: Caller,
+    State(homelab): State<Homelab>,
+    Name(id): Name,
+) -> ApiResult<Envelope<PullStateView>> {
+    Ok(Envelope::of(homelab.images.give_up_pull(&caller, &id).await?.into()))
 }
 
 /// Delete an image

@@ -98,6 +98,17 @@ impl Client {
         call.missing(ErrorCode::NotFound).data().await
     }
 
+    /// Says that a pull is no longer wanted, by the `pull_id` of the answer that began it, and returns how it stands then.
+    /// It goes on if others wait for it too. Needs `images:write`.
+    ///
+    /// # Errors
+    ///
+    /// See [`ClientError`]; [`ErrorCode::NotFound`] when it has been over for long.
+    pub async fn cancel_pull(&self, id: &str) -> Result<Answer<Pull>, ClientError> {
+        let call = self.call(Method::DELETE, ["api", "images", "pulls", part("a pull", id)?]);
+        call.missing(ErrorCode::NotFound).data().await
+    }
+
     /// Lists pulls that go on and those that were over last, the newest first. Needs `images:write`.
     ///
     /// # Errors

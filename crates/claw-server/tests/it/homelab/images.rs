@@ -1,5 +1,6 @@
 //! Images: pulls that go on by themselves, and names that are encoded.
 
+use claw_core::Scope;
 use serde_json::{Value, json};
 
 use super::{
@@ -83,6 +84,31 @@ async fn b6_an_image_that_the_registry_does_not_have_is_not_found_and_told_of() 
     assert!(events["events"][0]["details"]["details"].is_string(), "{events}");
     let unreachable = json!({ "image": "127.0.0.1:1/nothing:1" });
     lab.post("/api/images/pull", unreachable).send().await.assert_enveloped(502, "IMAGE_PULL_FAILED");
+}
+
+#[tokio::test]
+async fn a_pull_ends_when_all_who_asked_for_it_no_longer_want_it() {
+    let lab = lab().await;
+    let mut registry = Registry::holding().await;
+    let begin = || lab.post("/api/images/pull?wait=false", json!({ "image": registry.image }));
+    let first = begin().send().await.expect(202)["data"]["pull_id"].as_str().expect("an id").to_owned();
+    let second = begin().send().await.expect(202)["data"]["pull_id"].clone();
+    assert_eq!(second, first.as_str(), "one pull for both");
+    registry.layer_is_asked_for().await;
+    let cancel = || lab.delete(&format!("/api/images/pulls/{first}"));
+
+    let goes_on = cancel().send().await.data();
+    assert_eq!(goes_on["status"], "pulling", "the other one still waits");
+    let ended = cancel().send().await.data();
+    assert_eq!((&ended["status"], &ended["reason"]), (&json!("failed"), &json!("it was cancelled")));
+
+    assert_eq!(cancel().send().await.data(), ended, "an end stays an end");
+    let key = lab.key(&[Scope::ImagesRead]).await;
+    cancel().key(&key).send().await.assert_enveloped(403, "SCOPE_REQUIRED");
+    lab.delete("/api/images/pulls/nothing").send().await.assert_enveloped(404, "NOT_FOUND");
+    registry.release();
+    let again = lab.post("/api/images/pull", json!({ "image": registry.image })).send().await.data();
+    assert_eq!(again["status"], "pulled", "who asks again gets it");
 }
 
 #[tokio::test]
