@@ -1,6 +1,10 @@
 //! Calls of tools: who may, on which host, now or as a task, with progress, until nobody wants them any more.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use rmcp::{
     ErrorData, RoleServer,
@@ -16,13 +20,18 @@ use tokio::{sync::mpsc, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{Shared, listing};
-use crate::{Access, Arguments, Call, Failure, Host, Hosts, Need, Outcome, Owner, Progress, Tool, tools};
+use crate::{
+    Access, Arguments, Call, Failure, Host, Hosts, Need, Outcome, Owner, Progress, Tasks, Tool, tools,
+};
 
 /// How long a call whose client no longer wants it may take to end by itself.
 const STOP_TIME: Duration = Duration::from_secs(2);
 
 /// How long the last news of a call that ended may take to be sent.
 const NEWS_TIME: Duration = Duration::from_secs(1);
+
+/// How long a call is waited for before its client gets a handle.
+const MOMENT: Duration = Duration::from_millis(200);
 
 /// News of one call that wait to be sent. Of more, some are left out.
 const NEWS: usize = 16;
@@ -59,12 +68,8 @@ pub(super) async fn call<A: Access>(
         stop: CancellationToken::new(),
     };
     let can_poll = || context.client_capabilities().is_some_and(|client| client.supports_tasks());
-    if tool.long
-        && can_poll()
-        && let Some(room) = shared.tasks.enter(&Owner::of(&context.extensions))
-    {
-        let task = room.begin(move |task| as_task(tool, call, task));
-        return Ok(CreateTaskResult::new(task).into());
+    if tool.long && can_poll() {
+        return polled(&shared.tasks, &Owner::of(&context.extensions), call, tool, &context).await;
     }
     attended(call, tool, &context).await
 }
@@ -231,7 +236,7 @@ async fn attended(
                     // Nobody waits for the answer, but the work may have something to end.
                     match timeout(STOP_TIME, &mut work).await {
                         Ok(outcome) => break outcome,
-                        Err(_elapsed) => return Err(ErrorData::internal_error("cancelled", None)),
+                        Err(_elapsed) => return Err(cancelled()),
                     }
                 }
             }
@@ -244,15 +249,50 @@ async fn attended(
     Ok(result(outcome).into())
 }
 
-/// Does the work while the client looks at it from time to time.
-async fn as_task(
-    tool: &'static Tool,
+/// Does the work while the client looks at it from time to time. What is done in a moment needs no second look.
+async fn polled(
+    tasks: &Tasks,
+    owner: &Owner,
     mut call: Call,
-    task: TaskContext,
-) -> Result<CallToolResult, ErrorData> {
-    let _stopped = call.stop.clone().drop_guard();
-    call.progress = Progress::to(move |_done, _total, message| task.set_status_message(message));
-    Ok(result((tool.run)(call).await))
+    tool: &'static Tool,
+    context: &RequestContext<RoleServer>,
+) -> Result<CallToolResponse, ErrorData> {
+    let as_task = Arc::new(OnceLock::<TaskContext>::new());
+    let looked_at = Arc::clone(&as_task);
+    call.progress = Progress::to(move |_done, _total, message| {
+        if let Some(task) = looked_at.get() {
+            task.set_status_message(message);
+        }
+    });
+    let stopped = call.stop.clone().drop_guard();
+    let mut work = Box::pin(async move {
+        // Whoever drops the work tells it to end what it left behind.
+        let _stopped = stopped;
+        (tool.run)(call).await
+    });
+    tokio::select! {
+        biased;
+        outcome = &mut work => return Ok(result(outcome).into()),
+        () = context.ct.cancelled() => return Err(cancelled()),
+        () = tokio::time::sleep(MOMENT) => {}
+    }
+    if let Some(room) = tasks.enter(owner) {
+        let task = room.begin(|task| {
+            // Set once: here.
+            let _ = as_task.set(task);
+            async move { Ok(result(work.await)) }
+        });
+        return Ok(CreateTaskResult::new(task).into());
+    }
+    // No room for one more: this client waits for the end.
+    tokio::select! {
+        outcome = work => Ok(result(outcome).into()),
+        () = context.ct.cancelled() => Err(cancelled()),
+    }
+}
+
+fn cancelled() -> ErrorData {
+    ErrorData::internal_error("cancelled", None)
 }
 
 fn result(outcome: Result<Outcome, Failure>) -> CallToolResult {

@@ -8,7 +8,7 @@ use claw_mcp::{Need, tools};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::lab::{Answer, Call, Events, Lab, Options, until};
+use crate::lab::{Answer, Call, Events, Lab, Options, completed, until};
 
 const NEWEST: &str = "2026-07-28";
 const BOTH_FORMS: &str = "application/json, text/event-stream";
@@ -284,6 +284,60 @@ async fn what_is_no_message_is_refused_with_the_right_status() {
     assert_eq!(code(&mismatch), (400, Some(-32020)));
     let ghost = modern(&lab, &lab.admin, "no/such/method", json!({})).send().await;
     assert_eq!(code(&ghost), (404, Some(-32601)));
+}
+
+/// The same request, from a client that polls long calls.
+fn polling(lab: &Lab, key: &str, method: &str, params: Value) -> Call {
+    let mut body = message(method, params.clone());
+    body["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"] =
+        json!({"extensions": {"io.modelcontextprotocol/tasks": {}}});
+    let name = params["name"].as_str().or(params["taskId"].as_str()).unwrap_or_default();
+    modern(lab, key, method, json!({})).set("mcp-name", name).json(&body)
+}
+
+#[tokio::test]
+async fn t20_a_long_call_becomes_a_task_that_its_owner_alone_can_poll_and_cancel() {
+    let lab = Lab::new().await;
+    let scopes = [Scope::JobsRead, Scope::JobsWrite];
+    let (anna, ben) = (lab.key(&scopes).await, lab.key(&scopes).await);
+    let submit = json!({"name": "submit_job", "arguments": {"prompt": "say hello", "wait": true}});
+    let begin = async || {
+        let begun = polling(&lab, &anna, "tools/call", submit.clone()).send().await.expect(200);
+        assert_eq!(begun["result"]["resultType"], "task", "{begun}");
+        begun["result"]["taskId"].as_str().expect("an id").to_owned()
+    };
+    let ask = async |key: &str, method: &str, id: &str| {
+        polling(&lab, key, method, json!({"taskId": id})).send().await.expect(200)
+    };
+    let status = async |id: &str| ask(&anna, "tasks/get", id).await["result"]["status"].clone();
+
+    let done = begin().await;
+
+    for method in ["tasks/get", "tasks/cancel"] {
+        assert_eq!(ask(&ben, method, &done).await["error"]["code"], -32602, "{method}");
+    }
+    assert_eq!(status(&done).await, "working");
+    let claimed = lab.claim().await;
+    lab.finish(&claimed, completed("hello")).await;
+    until(async || status(&done).await == "completed").await;
+    let result = ask(&anna, "tasks/get", &done).await["result"]["result"].clone();
+    assert!(result.to_string().contains("hello"), "{result}");
+
+    let unwanted = begin().await;
+    assert_eq!(ask(&anna, "tasks/cancel", &unwanted).await["result"]["resultType"], "complete");
+    until(async || status(&unwanted).await == "cancelled").await;
+    let jobs = async || lab.get("/api/v1/jobs?status=cancelled").send().await.expect(200)["total"].clone();
+    until(async || jobs().await == 1).await;
+}
+
+#[tokio::test]
+async fn what_is_done_in_a_moment_needs_no_task() {
+    let lab = Lab::new().await;
+    let submit = json!({"name": "submit_job", "arguments": {"prompt": "say hello"}});
+
+    let answer = polling(&lab, &lab.admin, "tools/call", submit).send().await.expect(200);
+
+    assert_eq!(answer["result"]["resultType"], "complete", "{answer}");
 }
 
 /// A small generator, so that a failure can be repeated.
