@@ -13,9 +13,12 @@ use crate::{ChainPage, Signals, StoreError, Topic};
 pub struct StreamName(String);
 
 impl StreamName {
+    pub(crate) const JOB_EVENTS: &str = "events/jobs";
+    pub(crate) const AUDIT: &str = "audit";
+
     /// Every change of every job, as JSON [`claw_core::JobEvent`]s.
     pub fn job_events() -> Self {
-        Self("events/jobs".into())
+        Self(Self::JOB_EVENTS.into())
     }
 
     /// A job's log: the agent's output lines as they came.
@@ -30,7 +33,7 @@ impl StreamName {
 
     /// The audit trail. Chained.
     pub fn audit() -> Self {
-        Self("audit".into())
+        Self(Self::AUDIT.into())
     }
 
     /// Returns the stream that engines store under this name.

@@ -10,6 +10,9 @@ use crate::{RepoPath, WorkspaceId};
 pub struct Priority(u8);
 
 impl Priority {
+    /// The number of the most urgent ones.
+    pub const HIGHEST: u8 = 9;
+
     /// Returns the number, 0 to 9.
     pub fn get(self) -> u8 {
         self.0
@@ -18,7 +21,7 @@ impl Priority {
 
 impl From<u8> for Priority {
     fn from(value: u8) -> Self {
-        Self(value.min(9))
+        Self(value.min(Self::HIGHEST))
     }
 }
 

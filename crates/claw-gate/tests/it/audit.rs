@@ -164,20 +164,20 @@ async fn t31_any_change_of_the_trail_shows() {
     for (what, change) in [
         (
             "a byte",
-            "UPDATE records SET data = CAST(replace(CAST(data AS TEXT), 'kind', 'kine') AS BLOB) WHERE seq = 6",
+            "UPDATE audit_records SET data = CAST(replace(CAST(data AS TEXT), 'kind', 'kine') AS BLOB) WHERE seq = 6",
         ),
-        ("a moment", "UPDATE records SET at = at + 1 WHERE seq = 4"),
-        ("a gap", "DELETE FROM records WHERE seq = 5"),
+        ("a moment", "UPDATE audit_records SET at = at + 1 WHERE seq = 4"),
+        ("a gap", "DELETE FROM audit_records WHERE seq = 5"),
         (
             "two swapped",
-            "UPDATE records SET data = (SELECT data FROM records r WHERE r.seq = 13 - records.seq) WHERE seq IN (6, 7)",
+            "UPDATE audit_records SET data = (SELECT data FROM audit_records r WHERE r.seq = 13 - audit_records.seq) WHERE seq IN (6, 7)",
         ),
-        ("a cut tail", "DELETE FROM records WHERE seq >= 8"),
-        ("a cut head", "DELETE FROM records WHERE seq <= 3"),
+        ("a cut tail", "DELETE FROM audit_records WHERE seq >= 8"),
+        ("a cut head", "DELETE FROM audit_records WHERE seq <= 3"),
         (
             "an inserted one",
-            "INSERT INTO records (stream_id, seq, at, data, hash) SELECT stream_id, seq + 1, at, data, hash
-             FROM records WHERE seq = (SELECT max(last_seq) FROM streams WHERE name = 'audit')",
+            "INSERT INTO audit_records (stream_id, seq, at, data, hash) SELECT stream_id, seq + 1, at, data, hash
+             FROM audit_records WHERE seq = (SELECT max(last_seq) FROM streams WHERE name = 'audit')",
         ),
     ] {
         let copy = house.folder.path().join(format!("{what}.db"));
@@ -185,7 +185,7 @@ async fn t31_any_change_of_the_trail_shows() {
         source.execute("VACUUM INTO ?1", [copy.to_string_lossy()]).expect("a copy");
         let audit = "stream_id = (SELECT id FROM streams WHERE name = 'audit')";
         let change = change.replace("WHERE seq", &format!("WHERE {audit} AND seq"));
-        let change = change.replace("r WHERE r.seq", "r WHERE r.stream_id = records.stream_id AND r.seq");
+        let change = change.replace("r WHERE r.seq", "r WHERE r.stream_id = audit_records.stream_id AND r.seq");
         Connection::open(&copy).expect("a copy").execute(&change, []).expect(what);
 
         let tampered = house.gate_on_copy(&copy);

@@ -1,12 +1,13 @@
-//! Streams: one row a stream with its last number, one row a record.
+//! Streams: one row a stream with its last number, one row a record, in the stream's [`Table`].
 
 use async_trait::async_trait;
 use claw_core::Timestamp;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params, types::Null};
 
 use super::{
     Engine,
     error::{corrupt, from_sql, moment, nanoseconds, to_sql},
+    rows,
     together::ChainEnd,
     writer::Step,
 };
@@ -15,11 +16,51 @@ use crate::{
     chain_hash,
 };
 
-const READ: &str = "SELECT seq, at, data FROM records
-    WHERE stream_id = (SELECT id FROM streams WHERE name = ?1) AND seq > ?2 ORDER BY seq LIMIT ?3";
+/// Which table holds the records of a stream.
+///
+/// The two streams that every job appends to have a table each, with their numbers as its keys: so a new record comes last,
+/// which fills page after page and moves nothing. Between the records of other streams it would split pages in halves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Table {
+    Shared,
+    JobEvents,
+    Audit,
+}
 
-const READ_BACK: &str = "SELECT seq, at, data FROM records
-    WHERE stream_id = (SELECT id FROM streams WHERE name = ?1) AND seq < ?2 ORDER BY seq DESC LIMIT ?3";
+impl Table {
+    fn of(stream: &StreamName) -> Self {
+        match stream.as_str() {
+            StreamName::JOB_EVENTS => Self::JobEvents,
+            StreamName::AUDIT => Self::Audit,
+            _ => Self::Shared,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Shared => "records",
+            Self::JobEvents => "job_event_records",
+            Self::Audit => "audit_records",
+        }
+    }
+}
+
+/// Which way records are read.
+#[derive(Clone, Copy)]
+enum Way {
+    Forward,
+    Back,
+}
+
+/// A record of a chained stream, as it will be written.
+pub(super) struct ChainedRow {
+    table: Table,
+    stream_id: i64,
+    seq: i64,
+    at: i64,
+    data: Vec<u8>,
+    hash: ChainHash,
+}
 
 #[async_trait]
 impl Streams for Engine {
@@ -43,7 +84,7 @@ impl Streams for Engine {
 
     async fn read(&self, stream: &StreamName, after: u64, limit: u64) -> Result<Vec<Record>, StoreError> {
         let stream = stream.clone();
-        self.readers.read(move |connection| read(connection, READ, &stream, after, limit)).await
+        self.readers.read(move |connection| read(connection, Way::Forward, &stream, after, limit)).await
     }
 
     async fn read_back(
@@ -53,7 +94,7 @@ impl Streams for Engine {
         limit: u64,
     ) -> Result<Vec<Record>, StoreError> {
         let stream = stream.clone();
-        self.readers.read(move |connection| read(connection, READ_BACK, &stream, before, limit)).await
+        self.readers.read(move |connection| read(connection, Way::Back, &stream, before, limit)).await
     }
 
     async fn last_seq(&self, stream: &StreamName) -> Result<u64, StoreError> {
@@ -92,7 +133,7 @@ impl Streams for Engine {
             return self.last_seq(stream).await;
         }
         let stream = stream.clone();
-        self.writer.write_all_or_nothing(move |step| append_chained(step, stream, &records, now)).await
+        self.writer.write_all_or_nothing(move |step| append_chained(step, stream, records, now)).await
     }
 
     async fn read_chained(
@@ -164,31 +205,54 @@ pub(super) fn append<R: AsRef<[u8]>>(
 ) -> Result<u64, StoreError> {
     let count = to_sql(records.len() as u64);
     let (id, last) = extend(step.connection, &stream, count)?;
-    let mut insert = step
-        .connection
-        .prepare_cached("INSERT INTO records (stream_id, seq, at, data) VALUES (?1, ?2, ?3, ?4)")?;
-    for (seq, record) in (last - count + 1..).zip(records) {
-        insert.execute(params![id, seq, nanoseconds(now), record.as_ref()])?;
-    }
-    drop(insert);
+    let rows: Vec<_> = (last - count + 1..).zip(records).collect();
+    insert(step.connection, Table::of(&stream), &rows, |(seq, record), values| {
+        values.add(id)?;
+        values.add(seq)?;
+        values.add(nanoseconds(now))?;
+        values.add(record.as_ref())?;
+        values.add(Null)
+    })?;
     step.signal(Topic::Stream(stream));
     Ok(from_sql(last))
 }
 
-/// Appends records, each with its moment.
-pub(super) fn append_at(
-    connection: &Connection,
-    stream: &StreamName,
-    records: &[(i64, Vec<u8>)],
-) -> Result<(), StoreError> {
-    let count = to_sql(records.len() as u64);
-    let (id, last) = extend(connection, stream, count)?;
-    let mut insert = connection
-        .prepare_cached("INSERT INTO records (stream_id, seq, at, data) VALUES (?1, ?2, ?3, ?4)")?;
-    for (seq, (at, record)) in (last - count + 1..).zip(records) {
-        insert.execute(params![id, seq, at, record])?;
+/// Appends job events, each with its moment.
+pub(super) fn append_events(connection: &Connection, events: &[(i64, Vec<u8>)]) -> Result<(), StoreError> {
+    let count = to_sql(events.len() as u64);
+    let (id, last) = extend(connection, &StreamName::job_events(), count)?;
+    let rows: Vec<_> = (last - count + 1..).zip(events).collect();
+    insert(connection, Table::JobEvents, &rows, |(seq, (at, event)), values| {
+        values.add(id)?;
+        values.add(seq)?;
+        values.add(at)?;
+        values.add(event)?;
+        values.add(Null)
+    })
+}
+
+/// Writes records of chained streams.
+pub(super) fn insert_chained(connection: &Connection, records: &[ChainedRow]) -> Result<(), StoreError> {
+    for records in records.chunk_by(|one, next| one.table == next.table) {
+        insert(connection, records[0].table, records, |record, values| {
+            values.add(record.stream_id)?;
+            values.add(record.seq)?;
+            values.add(record.at)?;
+            values.add(&record.data)?;
+            values.add(record.hash.as_bytes().as_slice())
+        })?;
     }
     Ok(())
+}
+
+fn insert<R>(
+    connection: &Connection,
+    table: Table,
+    rows: &[R],
+    bind: impl Fn(&R, &mut rows::Values<'_, '_>) -> rusqlite::Result<()>,
+) -> Result<(), StoreError> {
+    let table = format!("{} (stream_id, seq, at, data, hash)", table.name());
+    Ok(rows::insert(connection, &table, rows, bind)?)
 }
 
 /// Makes room for so many records; returns the stream's row and the number of the last of them.
@@ -222,16 +286,17 @@ fn find(connection: &Connection, stream: &StreamName) -> Result<Option<(i64, i64
 }
 
 /// Removes the records up to and with `last`, and notes the hash of that one if they are chained.
-fn remove_up_to(connection: &Connection, stream_id: i64, last: i64) -> Result<(), StoreError> {
+fn remove_up_to(connection: &Connection, table: Table, stream_id: i64, last: i64) -> Result<(), StoreError> {
+    let table = table.name();
     connection
-        .prepare_cached(
+        .prepare_cached(&format!(
             "UPDATE streams SET anchor = coalesce(
-                (SELECT hash FROM records WHERE stream_id = ?1 AND seq <= ?2 ORDER BY seq DESC LIMIT 1), anchor)
+                (SELECT hash FROM {table} WHERE stream_id = ?1 AND seq <= ?2 ORDER BY seq DESC LIMIT 1), anchor)
              WHERE id = ?1",
-        )?
+        ))?
         .execute(params![stream_id, last])?;
     connection
-        .prepare_cached("DELETE FROM records WHERE stream_id = ?1 AND seq <= ?2")?
+        .prepare_cached(&format!("DELETE FROM {table} WHERE stream_id = ?1 AND seq <= ?2"))?
         .execute(params![stream_id, last])?;
     Ok(())
 }
@@ -246,9 +311,11 @@ pub(super) fn trim_oldest(
 ) -> Result<u64, StoreError> {
     let connection = step.connection;
     let Some((id, _)) = find(connection, stream)? else { return Ok(0) };
-    let mut statement = connection.prepare_cached(
-        "SELECT seq, at, length(data) FROM records WHERE stream_id = ?1 ORDER BY seq LIMIT ?2",
-    )?;
+    let table = Table::of(stream);
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT seq, at, length(data) FROM {} WHERE stream_id = ?1 ORDER BY seq LIMIT ?2",
+        table.name(),
+    ))?;
     let mut rows = statement.query(params![id, to_sql(limit.min(STEP_RECORDS))])?;
     let (mut gone, mut last, mut bytes) = (0, None, 0);
     while bytes < STEP_BYTES
@@ -263,7 +330,7 @@ pub(super) fn trim_oldest(
     }
     drop(rows);
     if let Some(last) = last {
-        remove_up_to(connection, id, last)?;
+        remove_up_to(connection, table, id, last)?;
     }
     Ok(gone)
 }
@@ -271,29 +338,28 @@ pub(super) fn trim_oldest(
 fn append_chained(
     step: &mut Step<'_>,
     stream: StreamName,
-    records: &[Vec<u8>],
+    records: Vec<Vec<u8>>,
     now: Timestamp,
 ) -> Result<u64, StoreError> {
     let connection = step.connection;
-    let ChainEnd { stream_id: id, mut last, hash: mut previous } = match step.together.chain(&stream) {
+    let mut end = match step.together.chain(&stream) {
         Some(end) => end,
         None => {
             let (stream_id, last) = extend(connection, &stream, 0)?;
-            ChainEnd { stream_id, last, hash: hash_of(connection, &stream, stream_id, last)? }
+            ChainEnd { stream_id, last, hash: hash_of(connection, &stream, stream_id, last)?, noted: last }
         }
     };
-    let mut insert = connection
-        .prepare_cached("INSERT INTO records (stream_id, seq, at, data, hash) VALUES (?1, ?2, ?3, ?4, ?5)")?;
+    let table = Table::of(&stream);
     // As it will be read back.
-    let at = moment(nanoseconds(now));
-    for record in records {
-        last += 1;
-        previous = chain_hash(previous, from_sql(last), at, record);
-        insert.execute(params![id, last, nanoseconds(now), record, previous.as_bytes().as_slice()])?;
+    let (nanoseconds, at) = (nanoseconds(now), moment(nanoseconds(now)));
+    for data in records {
+        end.last += 1;
+        end.hash = chain_hash(end.hash, from_sql(end.last), at, &data);
+        let (stream_id, seq, hash) = (end.stream_id, end.last, end.hash);
+        step.together.put_off_record(ChainedRow { table, stream_id, seq, at: nanoseconds, data, hash });
     }
-    drop(insert);
-    step.together.set_chain(stream.clone(), ChainEnd { stream_id: id, last, hash: previous });
-    step.signal(Topic::Stream(stream));
+    let last = end.last;
+    step.together.set_chain(stream, end);
     Ok(from_sql(last))
 }
 
@@ -307,10 +373,11 @@ fn hash_of(
     if seq == 0 {
         return Ok(ChainHash::START);
     }
-    let mut statement = connection.prepare_cached(
-        "SELECT coalesce((SELECT hash FROM records WHERE stream_id = ?1 AND seq = ?2),
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT coalesce((SELECT hash FROM {} WHERE stream_id = ?1 AND seq = ?2),
                          (SELECT anchor FROM streams WHERE id = ?1))",
-    )?;
+        Table::of(stream).name(),
+    ))?;
     let hash: Option<Vec<u8>> = statement.query_row(params![stream_id, seq], |row| row.get(0))?;
     hash.and_then(|bytes| ChainHash::from_bytes(&bytes))
         .ok_or_else(|| corrupt(&format!("record {seq} of `{}`", stream.as_str()), "it has no hash"))
@@ -325,9 +392,10 @@ fn read_chained(
     let Some((id, last)) = find(connection, stream)? else {
         return Ok(ChainPage { after: 0, before: ChainHash::START, records: Vec::new() });
     };
-    let mut statement = connection.prepare_cached(
-        "SELECT seq, at, data, hash FROM records WHERE stream_id = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
-    )?;
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT seq, at, data, hash FROM {} WHERE stream_id = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
+        Table::of(stream).name(),
+    ))?;
     let rows = statement.query_map(params![id, to_sql(after), to_sql(limit)], |row| {
         Ok((record(row)?, row.get::<_, Option<Vec<u8>>>(3)?))
     })?;
@@ -354,33 +422,54 @@ fn list(
     limit: u64,
 ) -> Result<Vec<StreamInfo>, StoreError> {
     let mut statement = connection.prepare_cached(
-        "SELECT name, last_seq,
-            (SELECT at FROM records WHERE stream_id = streams.id ORDER BY seq LIMIT 1),
-            (SELECT at FROM records WHERE stream_id = streams.id ORDER BY seq DESC LIMIT 1),
-            (SELECT seq FROM records WHERE stream_id = streams.id ORDER BY seq LIMIT 1)
-         FROM streams WHERE name >= ?1 AND substr(name, 1, length(?1)) = ?1 AND (?2 IS NULL OR name > ?2)
+        "SELECT id, name, last_seq FROM streams
+         WHERE name >= ?1 AND substr(name, 1, length(?1)) = ?1 AND (?2 IS NULL OR name > ?2)
          ORDER BY name LIMIT ?3",
     )?;
-    let rows = statement.query_map(params![prefix, after, to_sql(limit)], |row| {
-        let (last_seq, first): (i64, Option<i64>) = (row.get(1)?, row.get(4)?);
-        Ok(StreamInfo {
-            name: StreamName::stored(row.get::<_, String>(0)?),
+    let mut rows = statement.query(params![prefix, after, to_sql(limit)])?;
+    let mut streams = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (id, last_seq): (i64, i64) = (row.get(0)?, row.get(2)?);
+        let name = StreamName::stored(row.get::<_, String>(1)?);
+        let (oldest, newest) = ends(connection, Table::of(&name), id)?;
+        streams.push(StreamInfo {
+            name,
             last_seq: from_sql(last_seq),
             // Only the oldest are ever removed, so that what is left has no gap.
-            records: first.map_or(0, |first| from_sql(last_seq - first + 1)),
-            oldest: row.get::<_, Option<i64>>(2)?.map(moment),
-            newest: row.get::<_, Option<i64>>(3)?.map(moment),
-        })
-    })?;
-    Ok(rows.collect::<Result<_, _>>()?)
+            records: oldest.map_or(0, |(first, _)| from_sql(last_seq - first + 1)),
+            oldest: oldest.map(|(_, at)| moment(at)),
+            newest: newest.map(|(_, at)| moment(at)),
+        });
+    }
+    Ok(streams)
+}
+
+/// A record's number and moment.
+type Place = (i64, i64);
+
+/// Returns the first and the last record of a stream.
+fn ends(
+    connection: &Connection,
+    table: Table,
+    stream_id: i64,
+) -> Result<(Option<Place>, Option<Place>), StoreError> {
+    let at_end = |order: &str| -> Result<Option<Place>, StoreError> {
+        let sql =
+            format!("SELECT seq, at FROM {} WHERE stream_id = ?1 ORDER BY seq {order} LIMIT 1", table.name());
+        let mut statement = connection.prepare_cached(&sql)?;
+        Ok(statement.query_row(params![stream_id], |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
+    };
+    Ok((at_end("ASC")?, at_end("DESC")?))
 }
 
 /// Removes a stream with all its records, for one that nobody will append to again.
 pub(super) fn remove(step: &mut Step<'_>, stream: &StreamName) -> Result<(), StoreError> {
-    let mut statement = step
-        .connection
-        .prepare_cached("DELETE FROM records WHERE stream_id = (SELECT id FROM streams WHERE name = ?1)")?;
-    statement.execute(params![stream.as_str()])?;
+    step.together.forget_chain(stream);
+    let sql = format!(
+        "DELETE FROM {} WHERE stream_id = (SELECT id FROM streams WHERE name = ?1)",
+        Table::of(stream).name()
+    );
+    step.connection.prepare_cached(&sql)?.execute(params![stream.as_str()])?;
     step.connection
         .prepare_cached("DELETE FROM streams WHERE name = ?1")?
         .execute(params![stream.as_str()])?;
@@ -389,12 +478,20 @@ pub(super) fn remove(step: &mut Step<'_>, stream: &StreamName) -> Result<(), Sto
 
 fn read(
     connection: &Connection,
-    sql: &str,
+    way: Way,
     stream: &StreamName,
     position: u64,
     limit: u64,
 ) -> Result<Vec<Record>, StoreError> {
-    let mut statement = connection.prepare_cached(sql)?;
+    let (beyond, order) = match way {
+        Way::Forward => (">", "ASC"),
+        Way::Back => ("<", "DESC"),
+    };
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT seq, at, data FROM {} WHERE stream_id = (SELECT id FROM streams WHERE name = ?1) AND seq {beyond} ?2
+         ORDER BY seq {order} LIMIT ?3",
+        Table::of(stream).name(),
+    ))?;
     let records = statement.query_map(params![stream.as_str(), to_sql(position), to_sql(limit)], record)?;
     Ok(records.collect::<Result<_, _>>()?)
 }

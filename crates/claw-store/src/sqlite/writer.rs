@@ -5,16 +5,17 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     thread::JoinHandle,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use rusqlite::Connection;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::{
     error::closed,
     jobs::search,
-    together::{Share, Together},
+    queue::{Entrance, Exit, Next, queue},
+    together::{Done, Memory, Share, Together},
 };
 use crate::{Signals, StoreError, Topic, fault, signals::LocalSignals};
 
@@ -23,6 +24,9 @@ const QUEUE: usize = 1024;
 
 /// Writes that share one transaction. Bounds how long the first of them waits for its answer.
 const BATCH: usize = 256;
+
+/// How long nothing must come before the time is used for chores. Writers that take turns leave shorter gaps.
+const QUIET: Duration = Duration::from_millis(5);
 
 /// One write inside the transaction of its batch. A savepoint of its own undoes it alone if it fails.
 pub(super) struct Step<'a> {
@@ -50,7 +54,7 @@ impl Step<'_> {
 /// Sends writes to the writer thread.
 #[derive(Clone)]
 pub(super) struct Writer {
-    queue: mpsc::Sender<Message>,
+    queue: Entrance<Message>,
 }
 
 enum Message {
@@ -159,9 +163,9 @@ impl Writer {
         signals: Arc<LocalSignals>,
         guard: impl Send + 'static,
     ) -> std::io::Result<(Self, JoinHandle<()>)> {
-        let (queue, receiver) = mpsc::channel(QUEUE);
+        let (queue, exit) = queue(QUEUE);
         let thread = std::thread::Builder::new().name("store-writer".into()).spawn(move || {
-            work_off(connection, receiver, &signals);
+            work_off(connection, exit, &signals);
             drop(guard);
         })?;
         Ok((Self { queue }, thread))
@@ -178,8 +182,9 @@ impl Writer {
         self.submit(work, false).await
     }
 
-    /// Like [`Writer::write`], for work that checks everything before it changes anything. It needs no savepoint,
-    /// which costs as much as a small write; should it fail midway after all, its whole batch is undone.
+    /// Like [`Writer::write`], for work that checks everything before it changes anything, and looks at nothing that
+    /// others of its batch have put off. It needs no savepoint, which costs as much as a small write; should it fail midway
+    /// after all, its whole batch is undone.
     pub(super) async fn write_all_or_nothing<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -195,29 +200,52 @@ impl Writer {
     {
         let (reply, answer) = oneshot::channel();
         let write = Waiting { all_or_nothing, work: Some(work), outcome: None, reply };
-        self.queue.send(Message::Write(Box::new(write))).await.map_err(|_| closed())?;
+        self.queue.enter(Message::Write(Box::new(write))).await.map_err(|_| closed())?;
         answer.await.map_err(|_| closed())?
     }
 
     /// Has the thread end after everything that waits.
     pub(super) async fn close(&self) {
         // An error means that it ended already.
-        let _ = self.queue.send(Message::Close).await;
+        let _ = self.queue.enter(Message::Close).await;
     }
 }
 
-fn work_off(connection: Connection, mut queue: mpsc::Receiver<Message>, signals: &LocalSignals) {
+fn work_off(connection: Connection, queue: Exit<Message>, signals: &LocalSignals) {
     let mut backlog = search::Backlog::load(&connection);
-    while let Some(batch) = next_batch(&mut queue) {
-        commit(&connection, batch, signals);
-        let mut idle = queue.is_empty();
-        while backlog.is_due(&connection, idle) {
-            backlog.work_off(&connection);
-            if !idle {
-                // One step a batch, so that those who wait soon have their turn.
-                break;
+    let mut memory = Memory::default();
+    let (mut is_quiet, mut is_closing) = (false, false);
+    loop {
+        let patience = match backlog.due(true) {
+            _ if is_closing => Some(Duration::ZERO),
+            Some(_) => Some(if is_quiet { Duration::ZERO } else { QUIET }),
+            None => None,
+        };
+        match queue.next(BATCH, patience) {
+            Next::Batch(messages) => {
+                is_quiet = false;
+                let mut batch = Vec::with_capacity(messages.len());
+                for message in messages {
+                    match message {
+                        Message::Write(write) if write.is_wanted() => batch.push(write),
+                        Message::Write(_) => {}
+                        Message::Close => {
+                            queue.close();
+                            is_closing = true;
+                        }
+                    }
+                }
+                if let Some(newest) = commit(&connection, batch, &mut memory, signals) {
+                    backlog.note(newest);
+                }
             }
-            idle = queue.is_empty();
+            Next::Nothing if is_closing => break,
+            Next::Nothing => is_quiet = true,
+            Next::End => break,
+        }
+        // One step a batch, so that those who wait soon have their turn.
+        if let Some(chore) = backlog.due(is_quiet).filter(|_| !is_closing) {
+            backlog.work_off(&connection, chore);
         }
     }
     // Everything acknowledged is in the log already; folding it into the file makes the next start quick.
@@ -227,35 +255,22 @@ fn work_off(connection: Connection, mut queue: mpsc::Receiver<Message>, signals:
     }
 }
 
-/// Waits for a write and takes along what waits behind it. `None` when there is nothing more to come.
-fn next_batch(queue: &mut mpsc::Receiver<Message>) -> Option<Vec<Box<dyn Write>>> {
-    let mut batch: Vec<Box<dyn Write>> = Vec::new();
-    let mut next = queue.blocking_recv();
-    loop {
-        match next {
-            Some(Message::Write(write)) if write.is_wanted() => batch.push(write),
-            Some(Message::Write(_)) => {}
-            Some(Message::Close) => queue.close(),
-            None => return (!batch.is_empty()).then_some(batch),
-        }
-        if batch.len() >= BATCH {
-            return Some(batch);
-        }
-        next = match queue.try_recv() {
-            Ok(message) => Some(message),
-            Err(_) => return Some(batch),
-        };
-    }
-}
-
-fn commit(connection: &Connection, mut batch: Vec<Box<dyn Write>>, signals: &LocalSignals) {
+/// Puts a batch on disk and answers it. Returns the newest job, if there is a new one.
+fn commit(
+    connection: &Connection,
+    mut batch: Vec<Box<dyn Write>>,
+    memory: &mut Memory,
+    signals: &LocalSignals,
+) -> Option<i64> {
     if batch.is_empty() {
-        return;
+        return None;
     }
     let start = Instant::now();
-    let lost = match run(connection, &mut batch) {
-        Ok(topics) => {
-            topics.into_iter().for_each(|topic| signals.publish(topic));
+    let mut newest = None;
+    let lost = match run(connection, &mut batch, std::mem::take(memory)) {
+        Ok((done, topics)) => {
+            topics.into_iter().chain(done.topics).for_each(|topic| signals.publish(topic));
+            (*memory, newest) = (done.memory, done.newest);
             None
         }
         Err(error) => {
@@ -275,23 +290,29 @@ fn commit(connection: &Connection, mut batch: Vec<Box<dyn Write>>, signals: &Loc
         write.answer(lost.as_ref());
     }
     fault::point("store.after_answers");
+    newest
 }
 
-/// Runs the whole batch in one transaction and returns what to signal once it is on disk.
-fn run(connection: &Connection, batch: &mut [Box<dyn Write>]) -> Result<HashSet<Topic>, StoreError> {
+/// Runs the whole batch in one transaction and returns what it leaves once it is on disk, and what to signal besides.
+fn run(
+    connection: &Connection,
+    batch: &mut [Box<dyn Write>],
+    memory: Memory,
+) -> Result<(Done, HashSet<Topic>), StoreError> {
     let statement = |sql| connection.prepare_cached(sql)?.execute([]);
     let mut topics = HashSet::new();
-    let mut together = Together::default();
+    let mut together = Together::new(memory);
     fault::point("store.before_begin");
     statement("BEGIN IMMEDIATE")?;
     for write in batch {
         let needs_savepoint = !write.is_all_or_nothing();
         if needs_savepoint {
+            together.settle(connection)?;
             statement("SAVEPOINT one_write")?;
         }
         // What needs no savepoint changes nothing when it is refused, so there is nothing to remember for it.
         let mark = needs_savepoint.then(|| together.mark());
-        let changes = connection.total_changes();
+        let changes = (connection.total_changes(), together.waiting());
         let outcome = write.run(connection, &mut together);
         if connection.is_autocommit() {
             // SQLite itself gives up the whole transaction when the disk is full or broken, and what the writes
@@ -312,7 +333,7 @@ fn run(connection: &Connection, batch: &mut [Box<dyn Write>]) -> Result<HashSet<
                 if let Some(mark) = mark {
                     together.give_back(mark);
                     statement("ROLLBACK TO one_write")?;
-                } else if connection.total_changes() != changes {
+                } else if (connection.total_changes(), together.waiting()) != changes {
                     let reason = "a write broke off midway, nothing of its batch was written".into();
                     return Err(StoreError::Unavailable { reason });
                 }
@@ -323,9 +344,9 @@ fn run(connection: &Connection, batch: &mut [Box<dyn Write>]) -> Result<HashSet<
         }
         fault::point("store.after_write");
     }
-    together.write(connection)?;
+    let done = together.write(connection)?;
     fault::point("store.before_commit");
     statement("COMMIT")?;
     fault::point("store.after_commit");
-    Ok(topics)
+    Ok((done, topics))
 }

@@ -1,5 +1,6 @@
 //! The conformance suite against SQLite, and what only a file can get wrong.
 
+mod batch;
 mod child;
 mod conformance;
 mod crash;

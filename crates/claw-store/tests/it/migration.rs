@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use claw_core::{JobResult, JobState, JobStatus, Timestamp, WorkerId};
-use claw_store::{ClaimRequest, JobFilter, Store, StreamName};
-use rusqlite::Connection;
+use claw_store::{ChainHash, ClaimRequest, JobFilter, Store, StreamName, chain_hash};
+use rusqlite::{Connection, params};
 use serde_json::json;
 
 use crate::setting::{open, request};
@@ -67,5 +67,46 @@ async fn o6_a_store_of_version_1_opens_with_everything_in_it() {
     let mut keyed = request("say hello");
     keyed.idempotency_key = Some("key".into());
     assert!(store.jobs.submit(keyed, at(0)).await.is_err(), "the key is known, with another spec");
+    opened.close().await;
+}
+
+#[tokio::test]
+async fn o6_events_and_the_audit_trail_of_version_2_go_on_where_they_were() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("store.db");
+    let connection = Connection::open(&path).expect("a database");
+    connection.execute_batch(include_str!("store_v1.sql")).expect("valid SQL");
+    let step = include_str!("../../src/sqlite/migrations/0002_chains_and_spending.sql");
+    connection.execute_batch(step).expect("valid SQL");
+    connection.pragma_update(None, "user_version", 2).expect("a version");
+    let streams = "INSERT INTO streams (id, name, last_seq) VALUES (2, 'events/jobs', 3), (3, 'audit', 2)";
+    connection.execute(streams, []).expect("streams");
+    let hashes = [
+        chain_hash(ChainHash::START, 1, at(1), b"one"),
+        chain_hash(chain_hash(ChainHash::START, 1, at(1), b"one"), 2, at(2), b"two"),
+    ];
+    let add = "INSERT INTO records (stream_id, seq, at, data, hash) VALUES (?1, ?2, ?3, ?4, ?5)";
+    let nanoseconds = |second| i64::try_from(at(second).as_nanosecond()).expect("in range");
+    // The oldest event was trimmed.
+    for (seq, data) in [(2, b"second"), (3, b"third.")] {
+        connection.execute(add, params![2, seq, nanoseconds(seq), data, None::<Vec<u8>>]).expect("added");
+    }
+    for (seq, data, hash) in [(1, b"one", hashes[0]), (2, b"two", hashes[1])] {
+        connection.execute(add, params![3, seq, nanoseconds(seq), data, hash.as_bytes()]).expect("added");
+    }
+    drop(connection);
+
+    let opened = open(&path);
+
+    let store = opened.store();
+    let (events, audit) = (StreamName::job_events(), StreamName::audit());
+    store.streams.append_chained(&audit, vec![b"three".to_vec()], at(3)).await.expect("appended");
+    store.jobs.submit(request("new"), at(4)).await.expect("stored");
+    let records = store.streams.read(&events, 0, 10).await.expect("readable");
+    let numbers: Vec<_> = records.iter().map(|record| (record.seq, record.at)).collect();
+    assert_eq!(numbers, [(2, at(2)), (3, at(3)), (4, at(4))]);
+    let page = store.streams.read_chained(&audit, 0, 10).await.expect("readable");
+    let found: Vec<_> = page.records.iter().map(|record| (record.record.seq, record.hash)).collect();
+    assert_eq!(found, [(1, hashes[0]), (2, hashes[1]), (3, chain_hash(hashes[1], 3, at(3), b"three"))]);
     opened.close().await;
 }

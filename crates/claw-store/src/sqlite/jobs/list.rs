@@ -1,6 +1,6 @@
 //! Lists of jobs. Each page is read from the index that narrows it most; totals come from the kept counts.
 
-use claw_core::JobStatus;
+use claw_core::{JobStatus, Priority};
 use rusqlite::{Connection, ToSql, types::Value};
 
 use super::{
@@ -55,7 +55,7 @@ struct Condition {
 enum Driver {
     /// All jobs, in order of submit.
     Table,
-    /// Jobs by state, in order of submit.
+    /// Jobs by state, in order of submit: those of each priority are, and are merged.
     Status,
     /// Jobs by state and priority.
     Priority,
@@ -316,9 +316,11 @@ fn legs(driver: Driver, status: Option<JobStatus>, residual: &str) -> Vec<String
         Driver::Table => vec![format!(
             "SELECT jobs.seq AS seq, jobs.priority AS priority FROM jobs NOT INDEXED WHERE TRUE{residual}"
         )],
-        Driver::Status => by_state("jobs_by_status", ""),
+        Driver::Status => (0..=Priority::HIGHEST)
+            .flat_map(|priority| by_state("jobs_by_priority", &format!(" AND jobs.priority = {priority}")))
+            .collect(),
         Driver::Priority => by_state("jobs_by_priority", ""),
-        Driver::Dimension(Dimension::All) => by_state("jobs_by_status", ""),
+        Driver::Dimension(Dimension::All) => by_state("jobs_by_priority", ""),
         Driver::Dimension(Dimension::Owner) => by_state("jobs_by_owner", " AND jobs.owner = :owner"),
         Driver::Dimension(Dimension::Workspace) => {
             by_state("jobs_by_workspace", " AND jobs.workspace = :workspace")

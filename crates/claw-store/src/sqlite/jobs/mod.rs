@@ -6,6 +6,7 @@ pub(super) mod remembered;
 mod row;
 pub(super) mod search;
 mod spending;
+pub(super) mod submit;
 pub(super) mod totals;
 
 use async_trait::async_trait;
@@ -25,7 +26,8 @@ use crate::{
 #[async_trait]
 impl Jobs for Engine {
     async fn submit(&self, request: SubmitRequest, now: Timestamp) -> Result<Submitted, StoreError> {
-        self.writer.write_all_or_nothing(move |step| queue::submit(step, request, now)).await
+        let new = submit::NewJob::prepare(request, now)?;
+        self.writer.write_all_or_nothing(move |step| submit::submit(step, new)).await
     }
 
     async fn claim(&self, request: ClaimRequest, now: Timestamp) -> Result<Option<ClaimedJob>, StoreError> {

@@ -13,83 +13,13 @@ use super::{
     spending, totals,
 };
 use crate::{
-    ClaimRequest, LapsedJob, StoreError, StreamName, SubmitRequest, Submitted, Topic,
+    ClaimRequest, LapsedJob, StoreError, StreamName, Topic,
     sqlite::{
         error::{corrupt, nanoseconds},
         streams,
         writer::Step,
     },
 };
-
-/// Stores a new job, or finds the one with the same idempotency key. Checks everything before it changes anything.
-pub(super) fn submit(
-    step: &mut Step<'_>,
-    request: SubmitRequest,
-    now: Timestamp,
-) -> Result<Submitted, StoreError> {
-    let connection = step.connection;
-    let SubmitRequest { id, owner, spec, exclusive, idempotency_key } = request;
-    let exclusive = exclusive && spec.workspace_id.is_some();
-    let job = Job::new(id, owner, spec, now);
-    let (prompt, spec) = row::spec_columns(job.spec.clone())?;
-    if let Some(key) = &idempotency_key
-        && let Some(first) = first_with_key(connection, &job.owner, key)?
-    {
-        // Compared as read back from storage, so that a number's last digit cannot make a difference.
-        if first.spec != row::spec(prompt, &spec)? {
-            return Err(StoreError::IdempotencyMismatch { key: key.clone() });
-        }
-        return Ok(Submitted { job: first, created: false });
-    }
-    let seq = step.together.next_job_seq(connection)?;
-    let inserted = connection
-        .prepare_cached(
-            "INSERT INTO jobs (seq, id, owner, workspace, source, priority, exclusive, idempotency_key, created_at,
-                status, place, queue_seq, progress)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 'pending', ?10, ?1, ?11)",
-        )?
-        .execute(params![
-            seq,
-            id.to_string(),
-            job.owner,
-            job.spec.workspace_id.map(|workspace| workspace.to_string()),
-            job.spec.source.as_str(),
-            job.spec.priority.get(),
-            exclusive,
-            idempotency_key,
-            nanoseconds(now),
-            place(&job, exclusive, now),
-            row::progress(&job)?,
-        ]);
-    match inserted {
-        Ok(_) => {}
-        // The only constraint that a new row can break: the idempotency key was looked up above, in this step.
-        Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::ConstraintViolation) => {
-            return Err(StoreError::Conflict { kind: "job".into(), id: id.to_string() });
-        }
-        Err(error) => return Err(error.into()),
-    }
-    connection
-        .prepare_cached("INSERT INTO job_specs (seq, prompt, spec) VALUES (?1, ?2, ?3)")?
-        .execute(params![seq, prompt, spec])?;
-    for tag in totals::tags(&job) {
-        connection
-            .prepare_cached("INSERT INTO job_tags (tag, seq) VALUES (?1, ?2)")?
-            .execute(params![tag, seq])?;
-    }
-    totals::added(&mut step.share.counts, &job);
-    let stored = StoredJob { seq, queue_seq: seq, exclusive, job };
-    announce(step, &stored, now)?;
-    Ok(Submitted { job: stored.job, created: true })
-}
-
-fn first_with_key(connection: &Connection, owner: &str, key: &str) -> Result<Option<Job>, StoreError> {
-    let seq: Option<i64> = connection
-        .prepare_cached("SELECT seq FROM jobs WHERE owner = ?1 AND idempotency_key = ?2")?
-        .query_row(params![owner, key], |row| row.get(0))
-        .optional()?;
-    seq.map(|seq| row::at(connection, seq).map(|stored| stored.job)).transpose()
-}
 
 /// Hands out the first job that is ready, after freeing what lapsed and what backed off long enough.
 pub(super) fn claim(
@@ -267,7 +197,7 @@ pub(super) fn advance(
 }
 
 /// Returns where the job stands in the queue; nothing if it does not wait.
-fn place(job: &Job, exclusive: bool, now: Timestamp) -> Option<&'static str> {
+pub(super) fn place(job: &Job, exclusive: bool, now: Timestamp) -> Option<&'static str> {
     match &job.state {
         JobState::Pending { not_before: Some(due), .. } if *due > now => Some("later"),
         // Whether it is the workspace's turn is found out by `elect`.
@@ -298,8 +228,6 @@ fn announce(step: &mut Step<'_>, stored: &StoredJob, now: Timestamp) -> Result<(
     };
     let event = serde_json::to_vec(&event).map_err(|error| corrupt("job event", error))?;
     step.share.event(event, now);
-    step.signal(Topic::Stream(StreamName::job_events()));
-    step.signal(Topic::JobEvents);
     if job.status() != JobStatus::Running {
         // Either the job itself waits, or its end made room for another one of its workspace.
         step.signal(Topic::JobsWaiting);
@@ -308,7 +236,7 @@ fn announce(step: &mut Step<'_>, stored: &StoredJob, now: Timestamp) -> Result<(
 }
 
 /// Makes the first waiting exclusive job of a workspace the one that is ready, or none while one runs.
-fn elect(connection: &Connection, workspace: &str) -> Result<(), StoreError> {
+pub(super) fn elect(connection: &Connection, workspace: &str) -> Result<(), StoreError> {
     connection
         .prepare_cached(
             "UPDATE jobs SET place = 'behind' WHERE workspace = ?1 AND place = 'ready' AND exclusive = 1",

@@ -18,6 +18,9 @@ const LAG_WHEN_BUSY: i64 = 4096;
 /// Bytes of prompts that one step puts into the index. Bounds how long writes wait for it.
 const STEP_BYTES: usize = 64 * 1024;
 
+/// Pages that one step writes which puts parts of the index together. Bounds how long writes wait for it.
+const MERGE_PAGES: i64 = 64;
+
 /// How long a step that failed is not tried again.
 const PAUSE: Duration = Duration::from_secs(30);
 
@@ -78,36 +81,65 @@ pub(super) fn forget(connection: &Connection, seq: i64) -> Result<(), StoreError
 
 /// What the index does not know yet, as the writer keeps it in mind.
 pub(in crate::sqlite) struct Backlog {
+    newest: i64,
     indexed: i64,
+    /// Whether parts of the index may wait to be put together.
+    is_in_parts: bool,
     not_before: Option<Instant>,
+}
+
+/// What there is to do for the index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::sqlite) enum Chore {
+    /// Put in what is new.
+    Index,
+    /// Put parts together.
+    Merge,
 }
 
 impl Backlog {
     /// Returns what is to be done in this file.
     pub(in crate::sqlite) fn load(connection: &Connection) -> Self {
         // On an error everything counts as new; the step itself then reports it.
-        Self { indexed: indexed(connection).unwrap_or(0), not_before: None }
+        let (newest, indexed) = (newest(connection).unwrap_or(0), indexed(connection).unwrap_or(0));
+        Self { newest, indexed, is_in_parts: false, not_before: None }
     }
 
-    /// Tells whether a step should be taken now.
-    pub(in crate::sqlite) fn is_due(&self, connection: &Connection, idle: bool) -> bool {
-        // On an error nothing is due; the next write meets it too.
-        let lag = newest(connection).unwrap_or(0) - self.indexed;
-        lag >= if idle { LAG } else { LAG_WHEN_BUSY }
-            && self.not_before.is_none_or(|not_before| not_before <= Instant::now())
+    /// Notes the newest job.
+    pub(in crate::sqlite) fn note(&mut self, newest: i64) {
+        self.newest = self.newest.max(newest);
+    }
+
+    /// Tells what should be done now. Merging can wait for as long as there is something else to write.
+    pub(in crate::sqlite) fn due(&self, idle: bool) -> Option<Chore> {
+        let is_behind = self.newest - self.indexed >= if idle { LAG } else { LAG_WHEN_BUSY };
+        let chore = match (is_behind, idle && self.is_in_parts) {
+            (true, _) => Chore::Index,
+            (false, true) => Chore::Merge,
+            (false, false) => return None,
+        };
+        self.not_before.is_none_or(|not_before| not_before <= Instant::now()).then_some(chore)
     }
 
     /// Takes a step in a transaction of its own. Searches stay right if it fails, they only get slower.
-    pub(in crate::sqlite) fn work_off(&mut self, connection: &Connection) {
-        let step = || -> Result<i64, StoreError> {
+    pub(in crate::sqlite) fn work_off(&mut self, connection: &Connection, chore: Chore) {
+        let step = || -> Result<Self, StoreError> {
             connection.execute_batch("BEGIN IMMEDIATE")?;
-            let indexed = index_some(connection, indexed(connection)?)?;
-            counters::set(connection, INDEXED, indexed)?;
+            let known = indexed(connection)?;
+            let (indexed, is_in_parts) = match chore {
+                Chore::Index => (index_some(connection, known)?, true),
+                Chore::Merge => (known, merge_some(connection)?),
+            };
+            if indexed != known {
+                counters::set(connection, INDEXED, indexed)?;
+            }
+            // The newest that was noted may have been deleted since.
+            let newest = newest(connection)?;
             connection.execute_batch("COMMIT")?;
-            Ok(indexed)
+            Ok(Self { newest, indexed, is_in_parts, not_before: None })
         };
         match step() {
-            Ok(indexed) => (self.indexed, self.not_before) = (indexed, None),
+            Ok(after) => *self = after,
             Err(error) => {
                 tracing::warn!(%error, "the search index could not be brought up to date, searches get slower");
                 if !connection.is_autocommit()
@@ -138,6 +170,16 @@ fn index_some(connection: &Connection, mut indexed: i64) -> Result<i64, StoreErr
         insert.execute(params![indexed, prompt.replace('\0', "\u{fffd}")])?;
     }
     Ok(indexed)
+}
+
+/// Puts some parts of the index together, and tells whether there may be more to do.
+fn merge_some(connection: &Connection) -> Result<bool, StoreError> {
+    let before = connection.total_changes();
+    connection
+        .prepare_cached("INSERT INTO job_search (job_search, rank) VALUES ('merge', ?1)")?
+        .execute(params![MERGE_PAGES])?;
+    // The statement itself counts as one change, as the manual says.
+    Ok(connection.total_changes() - before >= 2)
 }
 
 #[cfg(test)]

@@ -103,16 +103,20 @@ impl Counts {
         Ok(())
     }
 
-    fn count(&mut self, job: &Job, status: JobStatus, change: i64) {
-        for (dimension, value) in values(job) {
-            *self.totals.entry((dimension, value, status)).or_default() += change;
+    /// Counts jobs of one kind.
+    pub(in crate::sqlite) fn count(&mut self, kind: &Kind<'_>, status: JobStatus, change: i64) {
+        let workspace = kind.workspace.map(|workspace| (Dimension::Workspace, workspace));
+        let always = [(Dimension::All, ""), (Dimension::Owner, kind.owner), (Dimension::Source, kind.source)];
+        let tags = kind.tags.iter().map(|tag| (Dimension::Tag, *tag));
+        for (dimension, value) in always.into_iter().chain(workspace).chain(tags) {
+            *self.totals.entry((dimension, value.to_owned(), status)).or_default() += change;
         }
-        for tag in std::iter::once("").chain(tags(job)) {
+        for tag in [""].iter().chain(&kind.tags) {
             let group = Group {
-                tag: tag.to_owned(),
-                owner: job.owner.clone(),
-                workspace: workspace(job),
-                source: job.spec.source.as_str(),
+                tag: (*tag).to_owned(),
+                owner: kind.owner.to_owned(),
+                workspace: kind.workspace.unwrap_or_default().to_owned(),
+                source: kind.source,
                 status,
             };
             *self.groups.entry(group).or_default() += change;
@@ -120,15 +124,30 @@ impl Counts {
     }
 }
 
-/// Counts a new job.
-pub(super) fn added(counts: &mut Counts, job: &Job) {
-    counts.count(job, job.status(), 1);
+/// By what jobs are told apart when they are counted, besides their state.
+#[derive(PartialEq, Eq)]
+pub(in crate::sqlite) struct Kind<'a> {
+    pub(in crate::sqlite) owner: &'a str,
+    pub(in crate::sqlite) workspace: Option<&'a str>,
+    pub(in crate::sqlite) source: &'static str,
+    /// Each once.
+    pub(in crate::sqlite) tags: Vec<&'a str>,
+}
+
+fn count(counts: &mut Counts, job: &Job, changes: &[(JobStatus, i64)]) {
+    let workspace = job.spec.workspace_id.map(|workspace| workspace.to_string());
+    let kind = Kind {
+        owner: &job.owner,
+        workspace: workspace.as_deref(),
+        source: job.spec.source.as_str(),
+        tags: tags(job).into_iter().collect(),
+    };
+    changes.iter().for_each(|(status, change)| counts.count(&kind, *status, *change));
 }
 
 /// Counts a job that went from one state to another.
 pub(super) fn moved(counts: &mut Counts, job: &Job, from: JobStatus) {
-    counts.count(job, from, -1);
-    counts.count(job, job.status(), 1);
+    count(counts, job, &[(from, -1), (job.status(), 1)]);
     for name in [MOVED].into_iter().chain(ended_counter(job.status())) {
         *counts.counters.entry(name).or_default() += 1;
     }
@@ -136,7 +155,7 @@ pub(super) fn moved(counts: &mut Counts, job: &Job, from: JobStatus) {
 
 /// Forgets a deleted job; what it added to [`counts`] stays.
 pub(super) fn removed(counts: &mut Counts, job: &Job) {
-    counts.count(job, job.status(), -1);
+    count(counts, job, &[(job.status(), -1)]);
     *counts.counters.entry(REMOVED).or_default() += 1;
 }
 
@@ -217,20 +236,4 @@ fn ended_counter(status: JobStatus) -> Option<&'static str> {
         JobStatus::Failed => Some("ended_failed"),
         JobStatus::Cancelled => Some("ended_cancelled"),
     }
-}
-
-/// Returns what the job counts for, each value once.
-fn values(job: &Job) -> Vec<(Dimension, String)> {
-    let mut values = vec![
-        (Dimension::All, String::new()),
-        (Dimension::Owner, job.owner.clone()),
-        (Dimension::Source, job.spec.source.as_str().to_owned()),
-    ];
-    values.extend(job.spec.workspace_id.map(|workspace| (Dimension::Workspace, workspace.to_string())));
-    values.extend(tags(job).into_iter().map(|tag| (Dimension::Tag, tag.to_owned())));
-    values
-}
-
-fn workspace(job: &Job) -> String {
-    job.spec.workspace_id.map(|workspace| workspace.to_string()).unwrap_or_default()
 }
