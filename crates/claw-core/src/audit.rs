@@ -99,12 +99,12 @@ impl AuditAct {
     #[must_use]
     pub fn tamed(self) -> Self {
         Self {
-            actor: tame(&self.actor),
-            label: tame(&self.label),
-            verb: tame(&self.verb),
-            target: tame(&self.target),
-            client: self.client.as_deref().map(tame),
-            request: self.request.as_deref().map(tame),
+            actor: tame(self.actor),
+            label: tame(self.label),
+            verb: tame(self.verb),
+            target: tame(self.target),
+            client: self.client.map(tame),
+            request: self.request.map(tame),
             detail: self.detail.map(|detail| tame_value(detail, MAX_DEPTH)),
         }
     }
@@ -113,7 +113,7 @@ impl AuditAct {
 /// Bounds the further facts: their texts as [`tame`] does, their members and their depth.
 fn tame_value(value: Value, depth: usize) -> Value {
     match value {
-        Value::String(text) => Value::String(tame(&text)),
+        Value::String(text) => Value::String(tame(text)),
         Value::Array(_) | Value::Object(_) if depth == 0 => Value::String("…".to_owned()),
         Value::Array(members) => {
             members.into_iter().take(MAX_MEMBERS).map(|member| tame_value(member, depth - 1)).collect()
@@ -121,7 +121,7 @@ fn tame_value(value: Value, depth: usize) -> Value {
         Value::Object(members) => members
             .into_iter()
             .take(MAX_MEMBERS)
-            .map(|(name, member)| (tame(&name), tame_value(member, depth - 1)))
+            .map(|(name, member)| (tame(name), tame_value(member, depth - 1)))
             .collect(),
         Value::Null | Value::Bool(_) | Value::Number(_) => value,
     }
@@ -129,7 +129,11 @@ fn tame_value(value: Value, depth: usize) -> Value {
 
 /// Puts a text on one line: control characters and those that change the direction of text become `�`, and what is
 /// beyond [`MAX_AUDIT_TEXT`] characters is cut.
-fn tame(text: &str) -> String {
+fn tame(text: String) -> String {
+    if text.len() <= MAX_AUDIT_TEXT && text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        // Nearly every text; this goes through it at a glance.
+        return text;
+    }
     let is_visible = |c: char| {
         !c.is_control()
             && !matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')

@@ -37,8 +37,8 @@ pub enum EffectPlace {
 }
 
 impl Deed {
-    pub(super) fn act(&self, actor: &Actor) -> AuditAct {
-        act(actor, self.verb, self.target.clone(), self.detail.clone())
+    fn into_act(self, actor: &Actor) -> AuditAct {
+        act(actor, self.verb, self.target, self.detail)
     }
 }
 
@@ -84,7 +84,8 @@ impl Gate {
         E: From<GateError> + Coded,
     {
         self.permit_for(actor, deed.action, &deed.resource, deed.verb, &deed.target)?;
-        self.record(deed.act(actor), deed.place, effect).await
+        let place = deed.place;
+        self.record(deed.into_act(actor), place, effect).await
     }
 
     /// The part of [`Gate::perform`] after the decision.
@@ -100,9 +101,16 @@ impl Gate {
         let trail = self.audit();
         let id = DeedId::new();
         let mut settling = Settling { trail, id, end: Some(AuditEnd::Abandoned) };
+        let intent = match AuditTrail::intent(id, act) {
+            Ok(intent) => intent,
+            Err(error) => {
+                settling.end = None;
+                return Err(GateError::from(error).into());
+            }
+        };
         let outcome = match place {
             EffectPlace::Outside => {
-                if let Err(error) = trail.intend(id, act).await {
+                if let Err(error) = trail.intend(intent).await {
                     settling.end = None;
                     return Err(GateError::from(error).into());
                 }
@@ -110,13 +118,13 @@ impl Gate {
             }
             EffectPlace::Store => {
                 // `join` polls in order, so the intent's write is begun first.
-                let (intent, outcome) = join(trail.intend(id, act.clone()), effect).await;
-                match (intent, outcome) {
+                let (written, outcome) = join(trail.intend(intent.clone()), effect).await;
+                match (written, outcome) {
                     (Ok(()), outcome) => outcome,
                     (Err(_), Ok(value)) => {
                         // They went in different batches, and room came free in between. What happened must not be
                         // without its intent.
-                        match trail.intend(id, act).await {
+                        match trail.intend(intent).await {
                             Ok(()) => Ok(value),
                             Err(error) => {
                                 tracing::error!(%error, "something was done that the audit trail does not show");

@@ -3,7 +3,7 @@
 use std::{
     collections::HashSet,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -41,11 +41,32 @@ struct Inner {
     streams: Arc<dyn Streams>,
     clock: Arc<dyn Clock>,
     /// Where the writing task listens; made with the first message, since that is when there is a runtime for sure.
-    /// A std mutex: held for a look, never across an await.
-    queues: Mutex<Option<Senders>>,
+    queues: OnceLock<Senders>,
+    counted: Counted,
     tasks: TaskTracker,
     /// Whether reading is recorded too.
     reads: AtomicBool,
+}
+
+/// Counts outcomes. Holds on to the counters, since finding one by its labels costs more than counting.
+#[derive(Default)]
+struct Counted {
+    done: OnceLock<metrics::Counter>,
+    failed: OnceLock<metrics::Counter>,
+    abandoned: OnceLock<metrics::Counter>,
+}
+
+impl Counted {
+    fn count(&self, end: &AuditEnd) {
+        let (counter, outcome) = match end {
+            AuditEnd::Done => (&self.done, "done"),
+            AuditEnd::Failed { .. } => (&self.failed, "failed"),
+            AuditEnd::Abandoned => (&self.abandoned, "abandoned"),
+        };
+        let counter =
+            counter.get_or_init(|| metrics::counter!("claw_audit_entries_total", "outcome" => outcome));
+        counter.increment(1);
+    }
 }
 
 impl AuditTrail {
@@ -53,36 +74,40 @@ impl AuditTrail {
         let inner = Inner {
             streams,
             clock,
-            queues: Mutex::new(None),
+            queues: OnceLock::new(),
+            counted: Counted::default(),
             tasks: TaskTracker::new(),
             reads: AtomicBool::new(false),
         };
         Self { inner: Arc::new(inner) }
     }
 
-    fn queues(&self) -> Senders {
-        let mut queues = self.inner.queues.lock().unwrap_or_else(PoisonError::into_inner);
-        queues
-            .get_or_insert_with(|| {
-                let (senders, receivers) = writer::queues();
-                let Inner { streams, clock, tasks, .. } = &*self.inner;
-                tasks.spawn(writer::write(Arc::clone(streams), Arc::clone(clock), receivers));
-                senders
-            })
-            .clone()
+    fn queues(&self) -> &Senders {
+        self.inner.queues.get_or_init(|| {
+            let (senders, receivers) = writer::queues();
+            let Inner { streams, clock, tasks, .. } = &*self.inner;
+            tasks.spawn(writer::write(Arc::clone(streams), Arc::clone(clock), receivers));
+            senders
+        })
     }
 
-    pub(super) async fn intend(&self, id: DeedId, act: AuditAct) -> Result<(), StoreError> {
-        writer::intend(self.inner.streams.as_ref(), self.inner.clock.as_ref(), id, act).await
+    /// Returns the record of an intent.
+    pub(super) fn intent(id: DeedId, act: AuditAct) -> Result<Vec<u8>, StoreError> {
+        writer::encode(&AuditRecord::Intent { id, act }).ok_or_else(|| StoreError::Corrupt {
+            what: "audit record".into(),
+            reason: "it cannot be written as JSON".into(),
+        })
+    }
+
+    /// Writes an intent and returns when it is on disk.
+    pub(super) async fn intend(&self, intent: Vec<u8>) -> Result<(), StoreError> {
+        let now = self.inner.clock.now();
+        self.inner.streams.append_chained(&StreamName::audit(), vec![intent], now).await?;
+        Ok(())
     }
 
     pub(super) fn settle(&self, settled: Settled) {
-        let outcome = match &settled.end {
-            AuditEnd::Done => "done",
-            AuditEnd::Failed { .. } => "failed",
-            AuditEnd::Abandoned => "abandoned",
-        };
-        metrics::counter!("claw_audit_entries_total", "outcome" => outcome).increment(1);
+        self.inner.counted.count(&settled.end);
         let message = Message::Settled(settled, self.inner.clock.now());
         if self.queues().outcomes.try_send(message).is_err() {
             tracing::warn!("the outcome of a deed is not in the audit trail: too many wait to be written");
@@ -164,7 +189,9 @@ impl AuditTrail {
     pub async fn flush(&self) {
         let (done, written) = oneshot::channel();
         let flushed = async {
-            if self.queues().outcomes.send(Message::Flush(done)).await.is_ok() {
+            let queues = self.queues();
+            if queues.outcomes.send(Message::Flush(done)).await.is_ok() {
+                queues.hurry.notify_one();
                 // An error means that the task ended, and wrote everything before.
                 let _ = written.await;
             }

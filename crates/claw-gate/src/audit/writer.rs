@@ -9,8 +9,8 @@ use std::{
 };
 
 use claw_core::{AuditAct, AuditEnd, AuditOutcome, AuditRecord, Clock, DeedId, Timestamp};
-use claw_store::{StoreError, StreamName, Streams};
-use tokio::sync::{mpsc, oneshot};
+use claw_store::{StreamName, Streams};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::repeats::{Denials, Reads};
 
@@ -22,6 +22,10 @@ const REFUSALS: usize = 1_024;
 
 /// Outcomes in one record at the most.
 const BATCH: usize = 1_024;
+
+/// How long outcomes wait for others, so that they share a record and their writing does not come between the writes that
+/// somebody waits for.
+const GATHER: Duration = Duration::from_millis(10);
 
 /// Pause before the store is asked again.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -55,6 +59,8 @@ pub(super) struct Refusal {
 #[derive(Clone, Debug)]
 pub(super) struct Senders {
     pub(super) outcomes: mpsc::Sender<Message>,
+    /// Told when somebody waits for what is written.
+    pub(super) hurry: Arc<Notify>,
     pub(super) refusals: mpsc::Sender<Refusal>,
     /// Refusals for which there was no place.
     pub(super) crowded_out: Arc<AtomicU64>,
@@ -67,6 +73,7 @@ pub(super) struct Senders {
 /// The task's side.
 pub(super) struct Receivers {
     outcomes: mpsc::Receiver<Message>,
+    hurry: Arc<Notify>,
     refusals: mpsc::Receiver<Refusal>,
     crowded_out: Arc<AtomicU64>,
     reads: mpsc::Receiver<AuditAct>,
@@ -77,16 +84,18 @@ pub(super) fn queues() -> (Senders, Receivers) {
     let (outcomes, outcomes_receiver) = mpsc::channel(OUTCOMES);
     let (refusals, refusals_receiver) = mpsc::channel(REFUSALS);
     let (reads, reads_receiver) = mpsc::channel(REFUSALS);
+    let hurry = Arc::<Notify>::default();
     let crowded_out = Arc::<AtomicU64>::default();
     let reads_crowded_out = Arc::<AtomicU64>::default();
     let receivers = Receivers {
         outcomes: outcomes_receiver,
+        hurry: Arc::clone(&hurry),
         refusals: refusals_receiver,
         crowded_out: Arc::clone(&crowded_out),
         reads: reads_receiver,
         reads_crowded_out: Arc::clone(&reads_crowded_out),
     };
-    (Senders { outcomes, refusals, crowded_out, reads, reads_crowded_out }, receivers)
+    (Senders { outcomes, hurry, refusals, crowded_out, reads, reads_crowded_out }, receivers)
 }
 
 /// Writes until all senders are gone.
@@ -102,6 +111,9 @@ pub(super) async fn write(streams: Arc<dyn Streams>, clock: Arc<dyn Clock>, mut 
             () = denials.due() => false,
             () = readings.due() => false,
         };
+        if !ended && !messages.is_empty() {
+            gather(&mut queues, &mut messages).await;
+        }
         // What was refused before a flush was asked for is there by now, and outcomes must not starve it.
         while let Ok(refusal) = queues.refusals.try_recv() {
             refusals.push(refusal);
@@ -144,6 +156,20 @@ pub(super) async fn write(streams: Arc<dyn Streams>, clock: Arc<dyn Clock>, mut 
     }
 }
 
+/// Waits a moment for further outcomes, unless somebody waits for these.
+async fn gather(queues: &mut Receivers, messages: &mut Vec<Message>) {
+    // Taking each as it comes would wake this task for each.
+    tokio::select! {
+        () = queues.hurry.notified() => {}
+        () = tokio::time::sleep(GATHER) => {}
+    }
+    while messages.len() < BATCH
+        && let Ok(message) = queues.outcomes.try_recv()
+    {
+        messages.push(message);
+    }
+}
+
 async fn append(streams: &dyn Streams, clock: &dyn Clock, records: Vec<AuditRecord>) {
     if records.is_empty() {
         return;
@@ -171,22 +197,7 @@ async fn append(streams: &dyn Streams, clock: &dyn Clock, records: Vec<AuditReco
     }
 }
 
-/// Writes an intent and returns when it is on disk.
-pub(super) async fn intend(
-    streams: &dyn Streams,
-    clock: &dyn Clock,
-    id: DeedId,
-    act: AuditAct,
-) -> Result<(), StoreError> {
-    let record = AuditRecord::Intent { id, act };
-    let data = encode(&record).ok_or_else(|| StoreError::Corrupt {
-        what: "audit record".into(),
-        reason: "it cannot be written as JSON".into(),
-    })?;
-    streams.append_chained(&StreamName::audit(), vec![data], clock.now()).await?;
-    Ok(())
-}
-
+/// Returns a record as it is stored.
 pub(super) fn encode(record: &AuditRecord) -> Option<Vec<u8>> {
     serde_json::to_vec(record)
         .inspect_err(|error| tracing::error!(%error, "an audit record cannot be written as JSON"))
