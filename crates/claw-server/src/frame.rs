@@ -68,7 +68,9 @@ impl RequestIds {
     fn next(&self) -> RequestId {
         // Relaxed: the number alone counts, nothing is read on the strength of it.
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        RequestId(format!("{:016x}{number:016x}", self.start).into())
+        let mut name = [0; 32];
+        Uuid::from_u64_pair(self.start, number).simple().encode_lower(&mut name);
+        RequestId(std::str::from_utf8(&name).unwrap_or_default().into())
     }
 }
 
