@@ -1,6 +1,6 @@
 //! Templates: containers described for later.
 
-use claw_core::Scope;
+use claw_core::{Scope, untrusted};
 use serde_json::{Value, json};
 
 use super::{TOOL, containers, schema};
@@ -96,7 +96,23 @@ async fn deploy_template(call: Call) -> Result<Outcome, Failure> {
     let stopped = || Failure::new(format!("Failed to deploy template: {}", containers::GOES_ON));
     let made = call.unless_stopped(work, "creating", stopped).await?;
     let made = made.map_err(|error| Failure::of("deploy template", &error))?;
-    Ok(Outcome::object(containers::shown(&made)))
+    let all: Value = serde_json::from_str(made.json()).unwrap_or_default();
+    let mut told = containers::shown(&made);
+    for name in ["install_id", "services"] {
+        if let Some(member) = all.get(name) {
+            told[name] = member.clone();
+        }
+    }
+    let outcome = Outcome::object(told);
+    Ok(match all["install_id"].as_str() {
+        Some(id) => {
+            let id = untrusted::clean_line(id, 200);
+            outcome.noting(format!(
+                "Its services are an app: stop_app, restart_app and uninstall_app take {id}."
+            ))
+        }
+        None => outcome,
+    })
 }
 
 pub(super) const DELETE_TEMPLATE: Tool = Tool {

@@ -9,7 +9,7 @@
 //!
 //! Programs are tested alike: [`Talk::over`] their standard output and input, with [`House::url`] and [`House::key`].
 
-use std::{collections::HashMap, net::SocketAddr, ops::Deref, sync::Arc};
+use std::{collections::HashMap, net::SocketAddr, ops::Deref, sync::Arc, time::Duration};
 
 use claw_client::{Client, Credential};
 use claw_core::Scope;
@@ -24,9 +24,12 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
     engine,
-    lab::{Lab, Options, PATIENCE},
+    lab::{Lab, Options},
     schema,
 };
+
+/// How long an answer may take before a test fails: the server itself waits 25 seconds for Compose.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A server that listens. What else it has and can do is that of [`Lab`].
 pub(crate) struct House {

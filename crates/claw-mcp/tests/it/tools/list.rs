@@ -1,6 +1,7 @@
 //! What a model reads of the tools before it calls one.
 
 use claw_core::Scope;
+use claw_mcp::tools;
 use serde_json::{Value, json};
 
 use crate::house::House;
@@ -41,7 +42,7 @@ async fn d19_the_whole_list_is_less_than_four_thousand_tokens() {
 }
 
 #[tokio::test]
-async fn the_tools_of_the_original_need_what_they_needed() {
+async fn d17_the_tools_of_the_original_need_what_they_needed() {
     let house = House::new().await;
     let mut talk = house.tools(&[Scope::All]).await;
 
@@ -53,6 +54,18 @@ async fn the_tools_of_the_original_need_what_they_needed() {
         assert_eq!(needed(tool), json!(required), "{name}");
     }
     assert!(tools.iter().all(|tool| needed(tool).is_array()));
+}
+
+#[tokio::test]
+async fn d13_a_key_with_the_wildcard_sees_every_tool() {
+    let house = House::new().await;
+    let mut talk = house.tools(&[Scope::All]).await;
+
+    let shown: Vec<Value> = talk.list().await.iter().map(|tool| tool["name"].clone()).collect();
+
+    // Where hosts have no names there are none to list.
+    let all = tools::ALL.iter().map(|tool| tool.name).filter(|name| *name != "list_hosts");
+    assert_eq!(shown, all.collect::<Vec<_>>());
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::house::{House, Talk};
 
 #[tokio::test]
-async fn d12_a_key_learns_what_it_may_do_and_what_it_lacks_for_what() {
+async fn d3_d12_a_key_learns_what_it_may_do_and_what_it_lacks_for_what() {
     let house = House::new().await;
     let mut talk = house.tools(&[Scope::ContainersRead]).await;
 
