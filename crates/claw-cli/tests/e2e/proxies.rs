@@ -8,6 +8,7 @@ use std::{
 };
 
 use claw_testkit::{FakeApi, TEST_TOKEN, TempDir, TestServer, wait_until};
+use rustix::process::Signal;
 
 use crate::without_docker::server_without_docker;
 
@@ -32,6 +33,8 @@ fn command(program: &str, arguments: &[&str]) -> Command {
 /// A proxy with the shipped settings, but for the name's port, the certificate, and where things are.
 struct Proxy {
     program: Child,
+    /// How it ends at once, with its helpers.
+    end: Signal,
     /// Ports of TLS and of plain text.
     ports: (u16, u16),
     folder: TempDir,
@@ -43,15 +46,18 @@ struct Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         let id = rustix::process::Pid::from_child(&self.program);
-        // In order, so that its helpers end with it.
-        let _ = rustix::process::kill_process(id, rustix::process::Signal::TERM);
+        let _ = rustix::process::kill_process(id, self.end);
         let _ = self.program.wait();
     }
 }
 
 impl Proxy {
     /// Starts the program that `run` makes of the settings, with a server behind it.
-    async fn start(file: &str, run: impl FnOnce(&TempDir, String, (u16, u16)) -> Command) -> Self {
+    async fn start(
+        file: &str,
+        end: Signal,
+        run: impl FnOnce(&TempDir, String, (u16, u16)) -> Command,
+    ) -> Self {
         let (data, model, folder) = (TempDir::new(), FakeApi::start().await, TempDir::new());
         let settings = [
             ("CLAW_ALLOWED_HOSTS", NAME),
@@ -70,7 +76,7 @@ impl Proxy {
             .stderr(log)
             .spawn()
             .expect("this test needs caddy and nginx: run `scripts/test`, which installs them");
-        let proxy = Self { program, ports, folder, server, _model: model, _data: data };
+        let proxy = Self { program, end, ports, folder, server, _model: model, _data: data };
         wait_until("the proxy answers", PATIENCE, async || proxy.asked("/health", &[]).status.success())
             .await;
         proxy
@@ -222,7 +228,7 @@ fn keeps_secrets(log: &str) {
 
 #[tokio::test]
 async fn the_shipped_caddyfile_passes_requests_streams_and_sockets_on_and_logs_no_secret() {
-    let proxy = Proxy::start("Caddyfile", |folder, settings, (tls, plain)| {
+    let proxy = Proxy::start("Caddyfile", Signal::KILL, |folder, settings, (tls, plain)| {
         let at = |name: &str| folder.join(name).display().to_string();
         let site = format!(
             "{{\n\tadmin off\n\tskip_install_trust\n\thttp_port {plain}\n}}\nhttps://{NAME}:{tls} \
@@ -245,7 +251,7 @@ async fn the_shipped_caddyfile_passes_requests_streams_and_sockets_on_and_logs_n
 
 #[tokio::test]
 async fn the_shipped_nginx_conf_passes_requests_streams_and_sockets_on_and_logs_no_secret() {
-    let proxy = Proxy::start("nginx.conf", |folder, settings, (tls, plain)| {
+    let proxy = Proxy::start("nginx.conf", Signal::TERM, |folder, settings, (tls, plain)| {
         let at = |name: &str| folder.join(name).display().to_string();
         let settings: Vec<_> = settings.lines().filter(|line| !line.contains("listen [::]")).collect();
         let letsencrypt = format!("/etc/letsencrypt/live/{NAME}");
