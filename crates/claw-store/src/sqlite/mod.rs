@@ -15,6 +15,7 @@ mod queue;
 mod readers;
 mod rows;
 mod streams;
+mod table;
 mod together;
 mod upkeep;
 mod writer;

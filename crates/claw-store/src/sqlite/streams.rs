@@ -8,6 +8,7 @@ use super::{
     Engine,
     error::{corrupt, from_sql, moment, nanoseconds, to_sql},
     rows,
+    table::Table,
     together::ChainEnd,
     writer::Step,
 };
@@ -15,35 +16,6 @@ use crate::{
     ChainHash, ChainPage, ChainedRecord, Record, StoreError, StreamInfo, StreamName, Streams, Topic,
     chain_hash,
 };
-
-/// Which table holds the records of a stream.
-///
-/// The two streams that every job appends to have a table each, with their numbers as its keys: so a new record comes last,
-/// which fills page after page and moves nothing. Between the records of other streams it would split pages in halves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Table {
-    Shared,
-    JobEvents,
-    Audit,
-}
-
-impl Table {
-    fn of(stream: &StreamName) -> Self {
-        match stream.as_str() {
-            StreamName::JOB_EVENTS => Self::JobEvents,
-            StreamName::AUDIT => Self::Audit,
-            _ => Self::Shared,
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Shared => "records",
-            Self::JobEvents => "job_event_records",
-            Self::Audit => "audit_records",
-        }
-    }
-}
 
 /// Which way records are read.
 #[derive(Clone, Copy)]
