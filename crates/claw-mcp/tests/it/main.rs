@@ -14,6 +14,7 @@ mod registry;
 
 mod conformance;
 mod house;
+mod http;
 mod program;
 mod schema;
 mod sse;
