@@ -5,6 +5,7 @@
 #   setup_compose        Compose, by which apps are started: the plugin or docker-compose
 #   setup_composers      both of them, for tests: docker-compose, and the plugin named by CLAW_TEST_COMPOSE
 #   setup_podman         Podman, which is tested in Docker's place
+#   setup_proxies        Caddy and nginx, which take the settings in deploy/
 #   setup_rust           cargo, new enough, with rustfmt and clippy
 #   setup_claude         the Claude Code CLI in .cache/, named by CLAW_TEST_CLAUDE
 #   setup_mcp_tools      Node.js and the MCP conformance suite in .cache/mcp-tools/, as scripts/lib/mcp-tools/ pins them
@@ -56,6 +57,10 @@ setup_compose() {
 
 setup_podman() {
     install_missing podman=podman
+}
+
+setup_proxies() {
+    install_missing caddy=caddy /usr/sbin/nginx=nginx-light openssl=openssl
 }
 
 # The plugin as Debian packs it: one static program. Debian 12 itself has only version 1, and neither npm nor PyPI has 2.
