@@ -93,6 +93,7 @@ async fn every_call_sends_its_request() {
     sends!(client.begin_pull("nginx"), r#"POST /api/images/pull?wait=false {"image":"nginx"}"#);
     sends!(client.pull("p1"), "GET /api/images/pulls/p1");
     sends!(client.pulls(), "GET /api/images/pulls");
+    sends!(client.cancel_pull("p1"), "DELETE /api/images/pulls/p1");
     sends!(client.delete_image("ghcr.io/a/b:1"), "DELETE /api/images/ghcr.io%2Fa%2Fb:1");
 
     sends!(client.templates(), "GET /api/containers/templates");

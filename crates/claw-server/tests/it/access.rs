@@ -193,6 +193,7 @@ fn homelab_rows() -> Vec<Row> {
         row("post /api/containers/pull", 400).body(no_image()).code("INVALID_IMAGE"),
         row("get /api/images/pulls", 200),
         row("get /api/images/pulls/{id}", 404).code("NOT_FOUND"),
+        row("delete /api/images/pulls/{id}", 404).code("NOT_FOUND"),
         row("delete /api/images/{id}", 404).code("NOT_FOUND"),
         row("get /api/containers/templates", 200),
         row("post /api/containers/templates", 200).body(json!({ "name": "x", "image": "y" })),
