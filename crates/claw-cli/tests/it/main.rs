@@ -7,6 +7,7 @@ mod architecture;
 mod assurance;
 mod command_line;
 mod doctor;
+mod documents;
 mod homelab;
 mod jobs;
 mod keys_and_users;
