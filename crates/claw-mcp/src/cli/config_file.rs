@@ -77,7 +77,7 @@ fn object(value: &Value, what: &str) -> Result<Map<String, Value>, String> {
 
 fn member<'a>(members: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     let found = members.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name));
-    found.map(|(_, value)| value).filter(|value| !value.is_null()).next_back()
+    found.map(|(_, value)| value).rfind(|value| !value.is_null())
 }
 
 #[cfg(test)]

@@ -86,6 +86,7 @@ impl Report {
 }
 
 /// Runs scenarios of the suite.
+#[expect(clippy::disallowed_methods, reason = "the suite is a program of its own")]
 async fn run(address: SocketAddr, arguments: &[&str]) -> Report {
     let tools: PathBuf = [env!("CARGO_MANIFEST_DIR"), "../../.cache/mcp-tools/node_modules"].iter().collect();
     let program = tools.join("@modelcontextprotocol/conformance/dist/index.js");
