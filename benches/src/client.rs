@@ -59,6 +59,14 @@ impl Client<UnixStream> {
 }
 
 impl<S: AsyncReadExt + AsyncWriteExt + Unpin> Client<S> {
+    /// Returns the same connection with more headers on every request.
+    pub(crate) fn with_headers(mut self, headers: &[(&str, &str)]) -> Self {
+        for (name, value) in headers {
+            self.headers.push_str(&format!("{name}: {value}\r\n"));
+        }
+        self
+    }
+
     /// Returns a request as bytes, to be sent as often as one likes.
     pub(crate) fn request(&self, method: &str, path: &str, body: Option<&str>) -> Vec<u8> {
         let headers = &self.headers;

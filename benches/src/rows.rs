@@ -5,6 +5,7 @@ mod flood;
 mod homelab;
 mod list;
 mod log;
+mod mcp;
 mod memory;
 mod model;
 mod sandbox;
@@ -68,10 +69,12 @@ pub(crate) enum Group {
     Flood,
     /// Containers, the policy, keys, and many who watch.
     Homelab,
+    /// The tools of MCP clients.
+    Mcp,
 }
 
 impl Group {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Size,
         Self::Memory,
         Self::Start,
@@ -83,6 +86,7 @@ impl Group {
         Self::Log,
         Self::Flood,
         Self::Homelab,
+        Self::Mcp,
     ];
 
     pub(crate) fn describe(self) -> &'static str {
@@ -98,6 +102,7 @@ impl Group {
             Self::Log => "the way of a log line",
             Self::Flood => "a flood of log lines",
             Self::Homelab => "the homelab",
+            Self::Mcp => "the tools of MCP clients",
         }
     }
 
@@ -114,6 +119,7 @@ impl Group {
             Self::Log => log::measure(plan).await,
             Self::Flood => flood::measure(plan).await,
             Self::Homelab => homelab::measure(plan).await,
+            Self::Mcp => mcp::measure(plan).await,
         }
     }
 }

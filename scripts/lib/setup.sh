@@ -8,7 +8,8 @@
 #   setup_proxies        Caddy and nginx, which take the settings in deploy/
 #   setup_rust           cargo, new enough, with rustfmt and clippy
 #   setup_claude         the Claude Code CLI in .cache/, named by CLAW_TEST_CLAUDE
-#   setup_mcp_tools      Node.js and the MCP conformance suite in .cache/mcp-tools/, as scripts/lib/mcp-tools/ pins them
+#   setup_mcp_tools      Node.js, the MCP conformance suite and the inspector in .cache/mcp-tools/, and the Python client in
+#                        .cache/mcp-python/, as scripts/lib/mcp-tools/ pins them
 #   claude_code_version  prints the pinned version of the CLI
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
@@ -180,11 +181,16 @@ setup_claude() {
 
 # Tests look for them at this place. The lock names every package and its checksum.
 setup_mcp_tools() {
+    setup_mcp_node
+    setup_mcp_python
+}
+
+setup_mcp_node() {
     local pins="$ROOT/scripts/lib/mcp-tools" folder="$ROOT/.cache/mcp-tools" draft
     ! cmp --silent "$pins/package-lock.json" "$folder/package-lock.json" || return 0
 
     install_missing npm=npm
-    say "    fetching the MCP conformance suite and its Node.js"
+    say "    fetching the MCP conformance suite, the inspector and their Node.js"
     mkdir -p "$ROOT/.cache"
     draft="$(mktemp -d "$ROOT/.cache/mcp-tools.XXXXXX")"
     cp "$pins/package.json" "$pins/package-lock.json" "$draft/"
@@ -196,4 +202,24 @@ setup_mcp_tools() {
     fi
     rm -rf "$folder"
     mv "$draft" "$folder"
+}
+
+setup_mcp_python() {
+    local pins="$ROOT/scripts/lib/mcp-tools/requirements.txt" folder="$ROOT/.cache/mcp-python"
+    ! cmp --silent "$pins" "$folder/requirements.txt" || return 0
+
+    install_missing python3=python3
+    # Debian has what makes environments in a package of its own, which has no command.
+    python3 -c 'import ensurepip, venv' 2>/dev/null || install_missing /no/such/file=python3-venv
+    say "    fetching the Python client of MCP"
+    rm -rf "$folder"
+    mkdir -p "$ROOT/.cache"
+    if ! python3 -m venv "$folder" \
+        || ! timeout 600 "$folder/bin/python" -m pip install --quiet --no-deps --disable-pip-version-check \
+            --requirement "$pins" </dev/null >&2; then
+        rm -rf "$folder"
+        die "could not fetch the packages of scripts/lib/mcp-tools/requirements.txt with pip; it needs Python 3.10 or newer"
+    fi
+    # The last: a copy that is there says that the rest is.
+    cp "$pins" "$folder/requirements.txt"
 }

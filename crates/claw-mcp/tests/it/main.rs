@@ -12,6 +12,7 @@ mod engine;
 #[path = "../../../claw-server/tests/it/homelab/registry.rs"]
 mod registry;
 
+mod clients;
 mod conformance;
 mod house;
 mod http;
