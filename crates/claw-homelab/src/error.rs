@@ -5,7 +5,7 @@ use claw_docker::{DockerError, policy::Refused};
 use claw_gate::GateError;
 use claw_store::StoreError;
 
-use crate::compose::ComposeError;
+use crate::{compose::ComposeError, marketplace::MarketplaceError};
 
 /// An operation of the homelab that was refused or failed.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +38,9 @@ pub enum HomelabError {
     /// More programs are run in containers than there is room for.
     #[error("too many programs are being run in containers: try again when some have ended")]
     TooManyPrograms,
+    /// The services of a template could not be deployed.
+    #[error(transparent)]
+    App(#[from] MarketplaceError),
     /// The compose file of a template cannot be taken.
     #[error("the compose file: {0}")]
     Compose(ComposeError),
@@ -126,6 +129,10 @@ impl Coded for HomelabError {
             Self::Docker(DockerError::Conflict { .. }) => ErrorCode::Conflict,
             Self::Docker(error) => error.code(),
             Self::Refused(refused) => refused.code(),
+            Self::App(MarketplaceError::Compose(error)) if error.missing.is_some() => {
+                ErrorCode::VariablesRequired
+            }
+            Self::App(error) => error.code(),
             Self::ExecRefused { .. } => ErrorCode::PolicyRefused,
             Self::NotRunning(_) => ErrorCode::Conflict,
             Self::Compose(error) if error.missing.is_some() => ErrorCode::VariablesRequired,

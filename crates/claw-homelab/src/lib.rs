@@ -49,7 +49,7 @@ pub use masking::MASK;
 pub use pulls::{PullState, PullView};
 pub use request::{MAX_REQUEST_BYTES, container_wish};
 pub use system::{Metrics, Summary, System, SystemInfo};
-pub use templates::{SavedTemplate, Templates};
+pub use templates::{Deployed, SavedTemplate, Templates};
 
 use creators::Creators;
 use marketplace::{Marketplace, MarketplaceConfig, MarketplaceParts};

@@ -14,6 +14,7 @@ mod catalog;
 mod choice;
 mod composer;
 mod create;
+mod deploy;
 mod error;
 mod files;
 mod life;
@@ -53,6 +54,7 @@ pub use app::{About, App, AppSource, AppSummary, Generate, Note, Variable};
 pub use catalog::Catalog;
 pub use composer::{ComposeVerb, Composer, ComposerConfig, ComposerError};
 pub use create::{Created, NewInstall};
+pub(crate) use deploy::Deployment;
 pub use error::MarketplaceError;
 pub use life::Progress;
 pub use record::Published;
@@ -360,6 +362,18 @@ impl Marketplace {
             place: EffectPlace::Outside,
             detail,
         };
+        self.carry_out(actor, deed, EventKind::AppAction, target, effect).await
+    }
+
+    async fn carry_out<T: Send + 'static>(
+        &self,
+        actor: &Actor,
+        deed: Deed,
+        kind: EventKind,
+        target: &str,
+        effect: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        let verb = deed.verb;
         let (inner, actor, told) = (Arc::clone(&self.inner), actor.clone(), target.to_owned());
         let work = async move {
             let done = inner.gate.perform(&actor, deed, effect).await;
@@ -367,7 +381,7 @@ impl Marketplace {
                 Ok(_) => (EventStatus::Success, None),
                 Err(error) => (EventStatus::Error, Some(json!({ "error": error.to_string() }))),
             };
-            inner.activity.note(&actor, EventKind::AppAction, verb, &told, status, details).await;
+            inner.activity.note(&actor, kind, verb, &told, status, details).await;
             done
         };
         self.inner.tasks.spawn(work.in_current_span()).await.unwrap_or(Err(MarketplaceError::GivenUp))
@@ -426,7 +440,7 @@ impl Inner {
             AppSource::BuiltIn => {
                 self.config.catalog.own(&record.app_id).map(|app| Arc::clone(&app.grants)).unwrap_or_default()
             }
-            AppSource::Remote => Arc::default(),
+            AppSource::Remote | AppSource::Template => Arc::default(),
         }
     }
 

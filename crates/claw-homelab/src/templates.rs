@@ -2,8 +2,8 @@
 //!
 //! A template is any JSON object with a name. One that describes a container, itself (`image`, …) or in a compose file with
 //! one service (`compose`), can be deployed, which is to ask for that container like any other door does: the same policy
-//! judges it. Templates lie in the store and not in files, so
-//! their names lead nowhere.
+//! judges it. A compose file with several services is installed like an app of the marketplace. Templates lie in the store
+//! and not in files, so their names lead nowhere.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -19,7 +19,9 @@ use serde_json::{Map, Value};
 use crate::{
     Core, EventKind, EventStatus, HomelabError,
     compose::{self, Project, Service},
-    containers, request,
+    containers,
+    marketplace::{Deployment, Installed},
+    request,
 };
 
 type Result<T> = std::result::Result<T, HomelabError>;
@@ -49,6 +51,15 @@ pub struct SavedTemplate {
     pub name: String,
     /// Whether another one of that name was replaced.
     pub replaced: bool,
+}
+
+/// What came of deploying a template.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Deployed {
+    /// Its container; of several, the main one.
+    pub container: ContainerEntry,
+    /// The install that its services are, if there are several.
+    pub install: Option<Installed>,
 }
 
 impl Templates {
@@ -147,43 +158,77 @@ impl Templates {
     /// those that a compose file names. Asks for the scope of templates and for that of containers: what may not be created
     /// at the front door may not be created here.
     ///
+    /// Several services are an install from then on, like those of the marketplace, and `name` is the install's.
+    ///
     /// # Errors
     ///
     /// As [`crate::Containers::create`]; [`HomelabError::TemplateNotFound`]; [`HomelabError::Compose`];
-    /// [`HomelabError::Invalid`] for a template that describes no container, or several.
+    /// [`HomelabError::App`]; [`HomelabError::Invalid`] for a template that describes no container.
     pub async fn deploy(
         &self,
         actor: &Actor,
-        name: &str,
-        container: Option<&str>,
+        template: &str,
+        name: Option<&str>,
         variables: &BTreeMap<String, String>,
-    ) -> Result<ContainerEntry> {
+    ) -> Result<Deployed> {
         self.core.gate.permit(actor, Action::TemplatesWrite, &Resource::Any)?;
         self.core.gate.permit(actor, Action::ContainersWrite, &Resource::Any)?;
-        let Value::Object(mut template) = self.stored(name).await? else {
-            return Err(HomelabError::TemplateNotFound(HomelabError::shown(name)));
+        let Value::Object(mut members) = self.stored(template).await? else {
+            return Err(HomelabError::TemplateNotFound(HomelabError::shown(template)));
         };
-        let mut wish = match template.get("compose") {
-            Some(Value::String(text)) if !template.contains_key("image") => composed(name, text, variables)?,
-            _ if template.contains_key("image") => {
-                if container.is_some() {
-                    template.remove("name");
+        let mut wish = match members.get("compose") {
+            Some(Value::String(text)) if !members.contains_key("image") => {
+                match composed(template, text, variables)? {
+                    Composed::One(wish) => *wish,
+                    Composed::Several => {
+                        return self.deploy_several(actor, template, name, text, variables).await;
+                    }
                 }
-                request::wish_of(template)?
+            }
+            _ if members.contains_key("image") => {
+                if name.is_some() {
+                    members.remove("name");
+                }
+                request::wish_of(members)?
             }
             _ => {
                 let message = format!(
                     "template `{}` describes no container: it has neither `image` nor `compose`",
-                    HomelabError::shown(name)
+                    HomelabError::shown(template)
                 );
                 return Err(HomelabError::invalid(ErrorCode::InvalidRequest, message));
             }
         };
-        if let Some(container) = container {
-            wish.name = request::container_name(&container.into())?;
+        if let Some(name) = name {
+            wish.name = request::container_name(&name.into())?;
         }
-        let by = format!("template:{name}");
-        containers::create(&self.core, actor, Action::ContainersWrite, wish, &by).await
+        let container =
+            containers::create(&self.core, actor, Action::ContainersWrite, wish, &by(template)).await?;
+        Ok(Deployed { container, install: None })
+    }
+
+    async fn deploy_several(
+        &self,
+        actor: &Actor,
+        template: &str,
+        name: Option<&str>,
+        compose: &str,
+        variables: &BTreeMap<String, String>,
+    ) -> Result<Deployed> {
+        let deployment = Deployment {
+            template: template.to_owned(),
+            name: name.map_or_else(|| plain(template), str::to_owned),
+            compose: compose.to_owned(),
+            variables: variables.clone(),
+        };
+        let install = self.core.marketplace.deploy(actor, deployment).await?;
+        for service in &install.services {
+            if let Some(id) = &service.container_id {
+                self.core.creators.note(id, actor, &by(template), self.core.clock.now()).await?;
+            }
+        }
+        let container = self.core.docker.inspect(&install.container_name).await?.entry;
+        Ok(Deployed { container, install: Some(install) })
     }
 
     async fn tell(&self, actor: &Actor, action: &str, name: &str, error: Option<&HomelabError>) {
@@ -205,15 +250,23 @@ fn deed(verb: &'static str, name: &str) -> Deed {
     }
 }
 
-/// Reads the one service of a compose file. Its volumes are named after the template.
-fn composed(name: &str, text: &str, variables: &BTreeMap<String, String>) -> Result<ContainerWish> {
+/// How a container is said to be made.
+fn by(template: &str) -> String {
+    format!("template:{template}")
+}
+
+/// What a compose file describes.
+enum Composed {
+    One(Box<ContainerWish>),
+    Several,
+}
+
+/// Reads a compose file. Volumes of one service are named after the template.
+fn composed(name: &str, text: &str, variables: &BTreeMap<String, String>) -> Result<Composed> {
     let Project { services, volumes, .. } = compose::parse(text, variables).map_err(HomelabError::Compose)?;
-    let count = services.len();
     let mut services = services.into_values();
     let (Some(Service { mut wish, .. }), None) = (services.next(), services.next()) else {
-        let message =
-            format!("the compose file describes {count} services: a template is deployed as one container");
-        return Err(HomelabError::invalid(ErrorCode::InvalidComposeFile, message));
+        return Ok(Composed::Several);
     };
     for mount in &mut wish.mounts {
         if let MountWishSource::Volume { name: volume, driver, options } = &mut mount.source
@@ -231,7 +284,7 @@ fn composed(name: &str, text: &str, variables: &BTreeMap<String, String>) -> Res
     if wish.name.is_none() {
         wish.name = Some(plain(name));
     }
-    Ok(wish)
+    Ok(Composed::One(Box::new(wish)))
 }
 
 /// Returns a template's name as Docker takes it for other things.

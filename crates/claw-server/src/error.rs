@@ -109,6 +109,7 @@ impl From<HomelabError> for ApiError {
     fn from(error: HomelabError) -> Self {
         match error {
             HomelabError::Gate(error) => error.into(),
+            HomelabError::App(error) => error.into(),
             error => Self::of(&error),
         }
     }

@@ -35,6 +35,8 @@ pub enum AppSource {
     BuiltIn,
     /// One that the administrator added by its address.
     Remote,
+    /// None: it is a template that somebody saved.
+    Template,
 }
 
 /// What is told about an app.

@@ -86,7 +86,8 @@ pub(crate) fn digest(text: &str) -> String {
     hex(&Sha256::digest(text.as_bytes()))
 }
 
-/// The service that people mean by the app: the one with the app's port, or with its name, or with any port.
+/// The service that people mean by the app: the one with the app's port, or with its name, or with any port, or that no
+/// other one waits for.
 pub(crate) fn main_service(project: &Project, app: &str, port: u16) -> String {
     let services = &project.services;
     let with_port = |wanted: Option<u16>| {
@@ -98,7 +99,10 @@ pub(crate) fn main_service(project: &Project, app: &str, port: u16) -> String {
     };
     let named = || services.keys().find(|name| *name == app);
     let found = with_port(Some(port)).or_else(named).or_else(|| with_port(None));
-    found.or_else(|| services.keys().next()).cloned().unwrap_or_default()
+    // What others wait for serves them.
+    let is_waited_for = |name: &&String| services.values().any(|other| other.depends_on.contains_key(*name));
+    let leading = || services.keys().find(|name| !is_waited_for(name));
+    found.or_else(leading).or_else(|| services.keys().next()).cloned().unwrap_or_default()
 }
 
 #[cfg(test)]

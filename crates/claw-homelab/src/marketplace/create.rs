@@ -12,7 +12,7 @@ use claw_store::fault;
 use serde_json::json;
 
 use super::{
-    App, Inner, Marketplace, MarketplaceError, Published, Result, blueprint,
+    App, AppSource, Inner, Marketplace, MarketplaceError, Published, Result, blueprint,
     blueprint::Edits,
     choice::{Chosen, MAX_VARIABLES, choose},
     files::{self, Folder},
@@ -100,6 +100,11 @@ impl Inner {
     async fn create(&self, owner: String, new: NewInstall) -> Result<Created> {
         naming::app_id(&new.app_id)?;
         let app = self.config.catalog.find(&new.app_id).await?;
+        self.create_of(owner, new, app).await
+    }
+
+    /// Makes an install of this very app.
+    pub(super) async fn create_of(&self, owner: String, new: NewInstall, app: App) -> Result<Created> {
         let container = new.container_name.as_deref().map(naming::container_name).transpose()?;
         let base = match (&new.custom_name, container) {
             (Some(name), _) => Some(naming::install_id(name)?),
@@ -224,7 +229,7 @@ impl Inner {
             made_up: Vec::new(),
             install_id,
         };
-        let kept = self.kept_values(&record).await?;
+        let kept = self.kept_values(&record, before.is_some()).await?;
         let mut chosen = choose(&app, new.environment, kept)?;
         if let Some(before) = before.filter(|before| before.owner == record.owner) {
             chosen.tell_again(&before.made_up);
@@ -235,9 +240,16 @@ impl Inner {
         let mut project = blueprint::project(&app.compose, &values, &edits)?;
         edits.main = blueprint::main_service(&project, &app.about.id, app.about.port);
         edits.names = container_names(&project, &edits.main, &record.container_name);
+        if app.source == AppSource::Template {
+            // It is deployed as it was written.
+            edits.names.extend(chosen_names(&project));
+            record.container_name.clone_from(&edits.names[&edits.main]);
+            record.ports = ports::as_written(&project);
+        } else {
+            let taken = self.taken_ports(Some(&record.install_id)).await?;
+            record.ports = ports::assign(&mut project, &edits.main, &new.ports, taken, ports::is_busy)?;
+        }
         self.check_names(&edits.names, &record).await?;
-        let taken = self.taken_ports(Some(&record.install_id)).await?;
-        record.ports = ports::assign(&mut project, &edits.main, &new.ports, taken, ports::is_busy)?;
         edits.ports = host_ports(&project);
         // Once more with everything, so that what is judged is what will be written.
         let project = blueprint::project(&app.compose, &values, &edits)?;
@@ -247,11 +259,21 @@ impl Inner {
         Ok(Plan { app, record, edits, project, values, secrets, generated, reused })
     }
 
-    /// Values from an earlier install in the same folder, whose data may still be there and need them.
-    async fn kept_values(&self, record: &Record) -> Result<BTreeMap<String, String>> {
+    /// Values from an earlier install in the same folder, whose data may still be there and need them. A container that
+    /// had the folder mounted may have put some there too: passwords that it knows.
+    async fn kept_values(&self, record: &Record, is_known: bool) -> Result<BTreeMap<String, String>> {
         let folder = self.folder(record);
-        let text = on_disk(move || folder.read(files::VALUES)).await?;
-        text.map_or_else(|| Ok(BTreeMap::new()), |text| values::read(&text))
+        let Some(text) = on_disk(move || folder.read(files::VALUES)).await? else {
+            return Ok(BTreeMap::new());
+        };
+        if is_known || self.records.is_vouched(record, &blueprint::digest(&text)).await? {
+            return values::read(&text);
+        }
+        let message = format!(
+            "there is a .env in {} that no uninstall left: look at it and move it away, or choose another `custom_name`",
+            shown(&self.host_folder(record))
+        );
+        Err(MarketplaceError::invalid(ErrorCode::Conflict, message))
     }
 
     /// Refuses names of containers that somebody has.
@@ -339,6 +361,7 @@ impl Inner {
         fault::point("app.files_written");
         let record = Record { phase: Phase::Ready, written: blueprint::digest(&compose), ..record.clone() };
         self.records.put(&record, Some(reserved.version)).await?;
+        self.records.forget_left(&record).await?;
         let host_folder = self.host_folder(&record);
         Ok(Created {
             compose_path: shown(&host_folder.join(files::COMPOSE)),
@@ -379,6 +402,12 @@ pub(super) fn container_names(project: &Project, main: &str, name: &str) -> BTre
         false => format!("{name}-{service}"),
     };
     project.services.keys().map(|service| (service.clone(), of(service))).collect()
+}
+
+/// The names of containers that the file says.
+fn chosen_names(project: &Project) -> impl Iterator<Item = (String, String)> {
+    let services = project.services.iter();
+    services.filter_map(|(service, described)| Some((service.clone(), described.wish.name.clone()?)))
 }
 
 /// The ports of the host by service and index, as edits of the file.

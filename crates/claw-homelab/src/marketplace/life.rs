@@ -123,7 +123,7 @@ pub(super) fn told(which: &Which) -> String {
 
 impl Inner {
     /// Does it, or waits for somebody who does.
-    async fn lead(&self, read: Versioned, act: Act) -> Result<(Record, String)> {
+    pub(super) async fn lead(&self, read: Versioned, act: Act) -> Result<(Record, String)> {
         let lead = match self.running.enter(&read.record.install_id, act.doing())? {
             Turn::Lead(lead) => lead,
             Turn::Join(join) => {

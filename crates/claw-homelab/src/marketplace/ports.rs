@@ -78,6 +78,23 @@ pub(crate) fn assign(
     Ok(published)
 }
 
+/// The published ports of a project that stay where the file has them.
+pub(crate) fn as_written(project: &Project) -> Vec<Published> {
+    let of = |(name, service): (&String, &crate::compose::Service)| {
+        let published = service.wish.ports.iter().filter_map(|port| {
+            Some(Published {
+                service: name.clone(),
+                container: port.container,
+                host: port.host?,
+                protocol: port.protocol.as_str().to_owned(),
+                instead_of: None,
+            })
+        });
+        published.collect::<Vec<_>>()
+    };
+    project.services.iter().flat_map(of).collect()
+}
+
 /// Finds the service that each wanted port is meant for: the main one where several have it.
 fn owners(
     project: &Project,

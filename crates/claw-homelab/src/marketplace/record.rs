@@ -12,6 +12,9 @@ use super::{AppSource, MarketplaceError};
 /// Kind of the documents.
 const KIND: &str = "app-install";
 
+/// Kind of the documents that tell which files of values were left by an uninstall.
+const LEFT: &str = "app-values-left";
+
 /// Most installs.
 pub(crate) const MAX_INSTALLS: u64 = 1_000;
 
@@ -146,10 +149,36 @@ impl Records {
         Ok(Versioned { record: record.clone(), version })
     }
 
+    /// Says that the file of values which an install leaves has this digest.
+    pub(crate) async fn vouch(&self, record: &Record, digest: &str) -> Result<(), MarketplaceError> {
+        let document = NewDocument {
+            kind: LEFT,
+            id: left_by(record),
+            sort_key: String::new(),
+            owner: record.owner.clone(),
+            value: digest.into(),
+        };
+        Ok(self.0.put(document, Precondition::None).await.map(drop)?)
+    }
+
+    /// Tells whether an earlier install left a file of values with this digest.
+    pub(crate) async fn is_vouched(&self, record: &Record, digest: &str) -> Result<bool, MarketplaceError> {
+        Ok(self.0.get(LEFT, &left_by(record)).await?.is_some_and(|found| found.value == digest))
+    }
+
+    /// Forgets what an earlier install left.
+    pub(crate) async fn forget_left(&self, record: &Record) -> Result<(), MarketplaceError> {
+        Ok(self.0.delete(LEFT, &left_by(record), Precondition::None).await.map(drop)?)
+    }
+
     pub(crate) async fn delete(&self, read: &Versioned) -> Result<(), MarketplaceError> {
         let precondition = Precondition::Version(read.version);
         Ok(self.0.delete(KIND, &read.record.install_id, precondition).await.map(drop)?)
     }
+}
+
+fn left_by(record: &Record) -> String {
+    format!("{}/{}", record.app_id, record.install_id)
 }
 
 fn read(document: Document) -> Result<Versioned, StoreError> {

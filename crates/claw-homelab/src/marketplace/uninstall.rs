@@ -10,7 +10,7 @@ use claw_store::fault;
 use serde_json::json;
 
 use super::{
-    ComposeVerb, Inner, Marketplace, MarketplaceError, Result, Which,
+    ComposeVerb, Inner, Marketplace, MarketplaceError, Result, Which, blueprint,
     files::{self, Left},
     life::{approved_file, told},
     on_disk, project_name,
@@ -60,7 +60,7 @@ impl Marketplace {
 }
 
 impl Inner {
-    async fn uninstall(&self, read: Versioned, delete_data: bool) -> Result<Uninstalled> {
+    pub(super) async fn uninstall(&self, read: Versioned, delete_data: bool) -> Result<Uninstalled> {
         let read = self.again(read).await?;
         let record = Record { phase: Phase::Removing, begun: None, next: None, ..read.record };
         let read = self.records.put(&record, Some(read.version)).await?;
@@ -85,6 +85,12 @@ impl Inner {
             Ok(left)
         })
         .await?;
+        let folder = self.folder(&record);
+        match on_disk(move || folder.read(files::VALUES)).await? {
+            // Whoever installs it again gets these, and no others that somebody puts there.
+            Some(values) => self.records.vouch(&record, &blueprint::digest(&values)).await?,
+            None => self.records.forget_left(&record).await?,
+        }
         fault::point("app.removed");
         self.records.delete(&read).await?;
         fault::point("app.forgotten");

@@ -66,7 +66,10 @@ fn said(door: Door, number: usize, wish: &ContainerWish) -> Option<(Knock, Vec<&
             json(&template, JsonForm::Promised)?
         }
         Door::TemplateCompose => compose(wish, YamlForm::Short)?,
-        Door::TemplateComposeLong => compose(wish, YamlForm::Long)?,
+        Door::TemplateSeveral => {
+            let name = name.take().filter(|name| plain().name.as_ref() != Some(name));
+            beside_another(compose(&ContainerWish { name, ..wish.clone() }, YamlForm::Long)?)
+        }
         Door::Edited => {
             let name = name.take().filter(|name| plain().name.as_ref() != Some(name));
             compose(&ContainerWish { name, ..wish.clone() }, YamlForm::Long)?
@@ -88,13 +91,23 @@ fn said(door: Door, number: usize, wish: &ContainerWish) -> Option<(Knock, Vec<&
     Some((Knock { number, text: text.into_bytes(), name, values }, members))
 }
 
+/// Puts a harmless service beside that of a compose file.
+fn beside_another(file: Doc) -> Doc {
+    let mut read: serde_json::Value = serde_json::from_str(&file.text).expect("JSON is YAML");
+    read["services"]["beside"] = serde_json::json!({ "image": "nginx:1.29" });
+    Doc { text: read.to_string(), members: file.members }
+}
+
 /// Makes the cases of an attempt.
 fn cases(host: &Host, number: usize, attempt: &Attempt) -> Vec<Case> {
     let wish = placed(host, attempt);
     let case = |door: Door| {
         // Installs get free ports instead of taken ones, and what is ours is taken.
-        let is_moved = door != Door::Edited && door.is_market() && attempt.rule.starts_with("ports.");
-        if is_moved || is_harmless(door, attempt) {
+        let is_new = matches!(door, Door::Catalog | Door::Remote | Door::Variables);
+        let is_moved = is_new && attempt.rule.starts_with("ports.");
+        // The two forms of JSON differ in how they write these.
+        let is_same = door == Door::CreateWritten && wish.environment.is_empty() && wish.ports.is_empty();
+        if is_moved || is_same || is_harmless(door, attempt) {
             return None;
         }
         let (knock, members) = said(door, number, &wish)?;
@@ -256,7 +269,8 @@ async fn t1_t2_t3_t4_t5_t7_t8_every_attempt_is_refused_at_every_door_by_its_rule
         }
     }
     // Every door has words for most of them.
-    assert!(Door::ALL.iter().all(|door| at_doors[door] >= 200), "{at_doors:?}");
+    let few = |door: Door| if door == Door::CreateWritten { 20 } else { 500 };
+    assert!(Door::ALL.iter().all(|door| at_doors[door] >= few(*door)), "{at_doors:?}");
     let (mut total, mut wrong) = (0, Vec::new());
     for (policy, cases) in by_policy {
         let knocks: Vec<_> = cases.iter().map(|case| (case.door, case.knock.clone())).collect();
@@ -276,7 +290,7 @@ async fn t8_names_that_belong_to_the_container_around_the_server_are_refused_at_
     let chosen =
         attempts.iter().enumerate().filter(|(_, attempt)| BESIDE_OURS.contains(&attempt.name.as_str()));
     let cases: Vec<_> = chosen.flat_map(|(number, attempt)| cases(&host, number, attempt)).collect();
-    assert_eq!(cases.len(), BESIDE_OURS.len() * Door::ALL.len());
+    assert_eq!(cases.len(), BESIDE_OURS.len() * (Door::ALL.len() - 1));
     let knocks: Vec<_> = cases.iter().map(|case| (case.door, case.knock.clone())).collect();
     let catalogs = Catalogs::new(&knocks).await;
     let lab = lab(&host, host.own_in_container(), "", &catalogs).await;
@@ -371,7 +385,7 @@ async fn a_plain_container_passes_every_door_in_the_same_words() {
     let mut made = BTreeSet::new();
     for (door, one) in &knocks {
         let answer = knock(&lab, &reused, *door, one).await;
-        if *door == Door::Edited {
+        if matches!(door, Door::Edited | Door::TemplateSeveral) {
             // The last thing that is asked is Compose, which is not there.
             answer.assert_enveloped(502, "COMPOSE_UP_FAILED");
         } else {
@@ -380,5 +394,5 @@ async fn a_plain_container_passes_every_door_in_the_same_words() {
         made.extend(host.told().into_iter().filter(|told| told.contains("/create")));
     }
 
-    assert_eq!(made.len(), 5, "{made:?}");
+    assert_eq!(made.len(), 4, "{made:?}");
 }

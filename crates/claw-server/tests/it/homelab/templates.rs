@@ -3,7 +3,7 @@
 use claw_core::Scope;
 use serde_json::{Value, json};
 
-use super::engine::{IMAGE, Named, lab};
+use super::engine::{self, IMAGE, Named, lab};
 use crate::lab::Lab;
 
 #[tokio::test]
@@ -100,8 +100,6 @@ async fn b12_a_template_with_a_compose_file_is_deployed_as_what_it_describes() {
         "    volumes: ['x:/host']\nvolumes:\n  x:\n    driver_opts: {type: none, o: bind, device: /}\n";
     save("bind", &service(bind)).await.assert_enveloped(403, "BLOCKED_VOLUME");
     save("include", "include: [/etc/passwd]\n").await.assert_enveloped(400, "INVALID_COMPOSE_FILE");
-    let two = format!("{}  db:\n    image: {IMAGE}\n", service(""));
-    save("two", &two).await.assert_enveloped(400, "INVALID_COMPOSE_FILE");
     save("missing", &service("    environment: {A: '${NOBODY}'}\n"))
         .await
         .assert_enveloped(400, "VARIABLES_REQUIRED");
@@ -110,4 +108,65 @@ async fn b12_a_template_with_a_compose_file_is_deployed_as_what_it_describes() {
     assert_eq!((&made["name"], &made["state"]), (&json!(name.0), &json!("running")));
     let config = lab.get(&format!("/api/containers/{}/config", name.0)).send().await.data();
     assert_eq!(config["env"]["A"], "me");
+}
+
+#[tokio::test]
+async fn b12_the_services_of_a_template_are_deployed_stopped_and_removed_together() {
+    let lab = lab().await;
+    // Not of the names that are ours in this lab, and not longer than an install's may be.
+    let name = engine::unique("several").replace("claw-test-", "t");
+    let (web, db) = (Named(name.clone()), Named(format!("{name}-db")));
+    let key = lab.key(&[Scope::TemplatesWrite, Scope::ContainersWrite, Scope::ContainersRead]).await;
+    let save = async |rest: &str| {
+        let compose = format!(
+            "services:\n  web:\n    image: {IMAGE}\n    command: [sleep, '600']\n    init: true\n    depends_on: [db]\n    \
+             stop_grace_period: 1s\n{rest}  db:\n    image: {IMAGE}\n    command: [sleep, '600']\n    init: true\n    \
+             stop_grace_period: 1s\n    environment: {{WHO: '${{WHO}}'}}\n    volumes: ['data:/data', './config:/config']\n\
+             volumes:\n  data:\n"
+        );
+        lab.post("/api/containers/templates", json!({ "name": "shop", "compose": compose }))
+            .send()
+            .await
+            .data();
+    };
+    let deploy = || {
+        let body = json!({ "name": web.0, "variables": { "WHO": "me" } });
+        lab.post("/api/containers/templates/shop/deploy", body).key(&key)
+    };
+    let named = |verb: &str| lab.post(&format!("/api/marketplace/{verb}"), json!({ "install_id": web.0 }));
+
+    // What one of them may not have, none of them gets.
+    save("    privileged: true\n").await;
+    deploy().send().await.assert_enveloped(403, "POLICY_REFUSED");
+    assert_eq!(lab.get("/api/marketplace/installed").send().await.data(), json!([]));
+    save("    ports: ['5179:80']\n").await;
+    deploy().send().await.assert_enveloped(403, "POLICY_REFUSED");
+    save("").await;
+    let few = lab.key(&[Scope::TemplatesWrite]).await;
+    deploy().key(&few).send().await.assert_enveloped(403, "SCOPE_REQUIRED");
+
+    let made = deploy().send().await.data();
+
+    assert_eq!(
+        (&made["name"], &made["state"], &made["install_id"]),
+        (&json!(web.0), &json!("running"), &json!(web.0))
+    );
+    let services = made["services"].as_array().expect("a list");
+    let running: Vec<_> =
+        services.iter().map(|service| (&service["container_name"], &service["state"])).collect();
+    assert_eq!(running, [(&json!(db.0), &json!("running")), (&json!(web.0), &json!("running"))]);
+    let config = lab.get(&format!("/api/containers/{}/config", db.0)).send().await.data();
+    assert_eq!(config["env"]["WHO"], "me");
+    assert!(config["created_by"].as_str().is_some_and(|creator| creator.starts_with("key:")), "{config}");
+    deploy().send().await.assert_enveloped(409, "NAME_TAKEN");
+
+    assert_eq!(named("stop").send().await.data()["status"], "stopped");
+    let state = lab.get(&format!("/api/marketplace/{}/status", web.0)).send().await.data();
+    assert_eq!(state["status"], "stopped");
+    assert_eq!(named("start").send().await.data()["status"], "started");
+    named("update").send().await.assert_enveloped(404, "APP_NOT_FOUND");
+    let gone = lab.post("/api/marketplace/uninstall", json!({ "install_id": web.0, "delete_data": true }));
+    assert_eq!(gone.send().await.data()["status"], "uninstalled");
+    assert_eq!(lab.get("/api/marketplace/installed").send().await.data(), json!([]));
+    lab.get(&format!("/api/containers/{}/config", db.0)).send().await.assert_enveloped(404, "NOT_FOUND");
 }

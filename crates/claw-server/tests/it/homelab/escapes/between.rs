@@ -172,3 +172,25 @@ async fn t12_a3_an_app_is_not_installed_where_a_container_would_see_its_password
     install().await.data();
     assert_eq!(std::fs::read_to_string(&known).expect("readable"), "");
 }
+
+#[tokio::test]
+async fn t12_an_app_takes_no_passwords_that_a_container_left_in_its_place() {
+    let host = Host::new();
+    let lab = lab_over(&host).await;
+    let folder = host.moved(&format!("{APPS}/plain/plain"));
+    std::fs::create_dir_all(&folder).expect("made");
+    std::fs::write(Path::new(&folder).join(".env"), "PASSWORD=known\n").expect("written");
+    let install = async || lab.post("/api/marketplace/create", json!({ "app_id": "plain" })).send().await;
+
+    install().await.assert_enveloped(409, "CONFLICT");
+
+    std::fs::remove_file(Path::new(&folder).join(".env")).expect("removed");
+    install().await.data();
+    // What an uninstall leaves is taken, as long as it is what was left.
+    let uninstall = async || lab.post("/api/marketplace/uninstall", json!({ "app_id": "plain" })).send().await.data();
+    uninstall().await;
+    install().await.data();
+    uninstall().await;
+    std::fs::write(Path::new(&folder).join(".env"), "PASSWORD=known\n").expect("written");
+    install().await.assert_enveloped(409, "CONFLICT");
+}

@@ -22,8 +22,8 @@ pub(crate) enum Door {
     Template,
     /// A template with a compose file in short forms.
     TemplateCompose,
-    /// The same in long forms.
-    TemplateComposeLong,
+    /// A template with a compose file of two services in long forms, one of which is harmless.
+    TemplateSeveral,
     /// An entry of our catalog.
     Catalog,
     /// An entry of another catalog.
@@ -40,7 +40,7 @@ impl Door {
         Self::CreateWritten,
         Self::Template,
         Self::TemplateCompose,
-        Self::TemplateComposeLong,
+        Self::TemplateSeveral,
         Self::Catalog,
         Self::Remote,
         Self::Variables,
@@ -49,7 +49,7 @@ impl Door {
 
     /// Tells whether the marketplace is behind it.
     pub(crate) fn is_market(self) -> bool {
-        matches!(self, Self::Catalog | Self::Remote | Self::Variables | Self::Edited)
+        matches!(self, Self::TemplateSeveral | Self::Catalog | Self::Remote | Self::Variables | Self::Edited)
     }
 }
 
@@ -127,7 +127,7 @@ pub(crate) async fn knock(lab: &Lab, reused: &Reused, door: Door, knock: &Knock)
             };
             reused.templates.with(work).await
         }
-        Door::TemplateCompose | Door::TemplateComposeLong => {
+        Door::TemplateCompose | Door::TemplateSeveral => {
             let work = async |template: &String| {
                 let body = json!({ "name": template, "compose": String::from_utf8_lossy(text) });
                 let saved = lab.post("/api/containers/templates", body).send().await;
