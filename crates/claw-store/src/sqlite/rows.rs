@@ -2,8 +2,9 @@
 
 use rusqlite::{CachedStatement, Connection, ToSql};
 
-/// Rows that one statement inserts. Any number is made up of these, so that a few statements serve all.
-const PORTIONS: [usize; 5] = [32, 8, 4, 2, 1];
+/// Rows that one statement inserts. Any number is made up of these, so that a few statements, which stay in memory, serve
+/// all.
+const PORTIONS: [usize; 4] = [16, 4, 2, 1];
 
 /// Takes the values of a row, in the order of its columns.
 pub(super) struct Values<'a, 'c> {
