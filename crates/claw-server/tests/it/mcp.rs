@@ -1,14 +1,21 @@
 //! `/mcp`: the tools of whoever holds a key.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use axum::http::Method;
 use claw_core::Scope;
 use claw_mcp::{Need, tools};
+use claw_server::{ConnectionLimits, serve_within};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
 
-use crate::lab::{Answer, Call, Events, Lab, Options, completed, until};
+use crate::lab::{Answer, Call, Events, Lab, Options, PATIENCE, completed, until};
 
 const NEWEST: &str = "2026-07-28";
 const BOTH_FORMS: &str = "application/json, text/event-stream";
@@ -223,6 +230,37 @@ async fn a_revoked_key_ends_its_streams_and_its_session_answers_no_more() {
     while subscribed.chunk().await.is_some() {}
     while of_session.chunk().await.is_some() {}
     assert_eq!(session.ask("tools/list", json!({})).await.status, 401);
+}
+
+#[tokio::test]
+async fn open_streams_end_with_the_server() {
+    let lab = Lab::new().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    let stop = CancellationToken::new();
+    // Longer than any test waits, so that nothing but the end of the streams ends the server.
+    let limits = ConnectionLimits { drain_time: Duration::from_secs(3600), ..ConnectionLimits::default() };
+    let serving = tokio::spawn(serve_within(listener, lab.router.clone(), limits, stop.clone()));
+    let body =
+        message("subscriptions/listen", json!({"notifications": {"toolsListChanged": true}})).to_string();
+    let request = format!(
+        "POST /mcp HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\naccept: {BOTH_FORMS}\r\n\
+         content-type: application/json\r\nmcp-protocol-version: {NEWEST}\r\n\
+         mcp-method: subscriptions/listen\r\ncontent-length: {}\r\n\r\n{body}",
+        lab.admin,
+        body.len(),
+    );
+    let mut client = TcpStream::connect(address).await.expect("a connection");
+    client.write_all(request.as_bytes()).await.expect("it reads");
+    let mut heard = Vec::new();
+    while !String::from_utf8_lossy(&heard).contains("acknowledged") {
+        let read = timeout(PATIENCE, client.read_buf(&mut heard)).await.expect("news in time").expect("news");
+        assert_ne!(read, 0, "{}", String::from_utf8_lossy(&heard));
+    }
+
+    stop.cancel();
+
+    timeout(PATIENCE, serving).await.expect("it ends").expect("no panic").expect("no error");
 }
 
 #[tokio::test]
