@@ -18,5 +18,6 @@ mod setting;
 mod skill;
 mod traces;
 mod upkeep;
+mod versions;
 mod warm;
 mod without_docker;

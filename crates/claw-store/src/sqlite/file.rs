@@ -10,7 +10,7 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::{SqliteOptions, jobs::search};
+use super::{SqliteOptions, jobs::search, migrations};
 use crate::StoreError;
 
 /// Readers never wait for the writer in WAL mode; only recovery after a crash and checkpoints take short locks.
@@ -131,6 +131,8 @@ pub(super) fn check_length(path: &Path) -> Result<(), StoreError> {
 pub(super) fn connect_writer(path: &Path, options: &SqliteOptions) -> Result<Connection, StoreError> {
     let connect = || -> Result<Connection, StoreError> {
         let connection = connect(path)?;
+        // First: what is not for us is to stay as it is.
+        migrations::check(&connection)?;
         connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
         // Takes effect in a new file only; space that retention frees can then be given back.
         connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
