@@ -4,7 +4,7 @@ use axum::http::Method;
 use claw_core::Scope;
 use serde_json::{Value, json};
 
-use super::engine::{IMAGE, Named, Outsider, lab, lab_with, outside, unique};
+use super::engine::{Gatekeeper, IMAGE, Named, Outsider, lab, lab_with, outside, unique};
 use crate::lab::{Lab, Options, own, until};
 
 fn path(container: &str, what: &str) -> String {
@@ -184,25 +184,31 @@ async fn what_the_policy_forbids_is_refused_with_its_rule() {
 
 #[tokio::test]
 async fn b4_what_was_begun_is_done_when_the_caller_hangs_up() {
-    let lab = lab().await;
+    let mut gate = Gatekeeper::before("/containers/create");
+    let lab = lab_with(Options { docker: Some(gate.docker()), ..Options::default() }).await;
     let name = Named::new("hangup");
     let body = json!({ "image": IMAGE, "name": name.0, "command": ["sleep", "600"] });
 
-    // Polled once: the request is on its way, and then its sender is gone.
+    // The Engine is being asked, and then whoever asked is gone.
     let mut request = Box::pin(lab.post("/api/containers", body).send());
-    let first = futures_util::future::poll_immediate(&mut request).await;
-    assert!(first.is_none(), "not answered yet");
+    tokio::select! {
+        answer = &mut request => panic!("answered without the Engine: {:?}", answer.status),
+        came = gate.came.wait_for(|came| *came > 0) => drop(came.expect("the gate is there")),
+    }
     drop(request);
+    assert_eq!(listed(&lab, &name.0).await, None);
+    gate.open();
 
-    // What the request got to before it was dropped is done to its end or not at all.
-    let audited = async || {
+    // It is made and started, and on record as done.
+    until(async || listed(&lab, &name.0).await.is_some_and(|entry| entry["state"] == "running")).await;
+    until(async || {
         lab.gate.audit().flush().await;
         let page = lab.get("/api/v1/audit?verb=container.create").send().await.expect(200);
-        page["items"]
-            .as_array()
-            .is_some_and(|items| items.is_empty() || items.iter().all(|item| item["outcome"] == "done"))
-    };
-    until(audited).await;
+        let items = page["items"].as_array().expect("items");
+        items.len() == 1 && items[0]["outcome"] == "done"
+    })
+    .await;
+    assert_eq!(*gate.came.borrow(), 1, "the Engine was asked once");
 }
 
 #[tokio::test]

@@ -6,6 +6,13 @@ use std::{
 };
 
 use claw_docker::Docker;
+use claw_testkit::TempDir;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{UnixListener, UnixStream},
+    sync::watch,
+    task::{JoinHandle, JoinSet},
+};
 
 use crate::lab::{Lab, Options};
 
@@ -29,7 +36,7 @@ pub(crate) async fn lab_with(options: Options) -> Lab {
     let docker = docker();
     let image = docker.image(IMAGE).await.expect("these tests need a Docker Engine");
     assert!(image.is_some(), "these tests need the image {IMAGE}: run images/build-sandbox");
-    Lab::with(Options { docker: Some(docker), ..options }).await
+    Lab::with(Options { docker: options.docker.or(Some(docker)), ..options }).await
 }
 
 /// A name that no other test uses, now or in another run.
@@ -122,5 +129,80 @@ pub(crate) struct Image(pub(crate) String);
 impl Drop for Image {
     fn drop(&mut self) {
         drop(command(&["rmi", "--force", &self.0]));
+    }
+}
+
+/// The Engine under another address, where requests with a word in them wait until they may go on.
+pub(crate) struct Gatekeeper {
+    folder: TempDir,
+    /// How many came to the gate.
+    pub(crate) came: watch::Receiver<usize>,
+    open: watch::Sender<bool>,
+    _doors: AbortOnDrop,
+}
+
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Gatekeeper {
+    pub(crate) fn before(word: &'static str) -> Self {
+        let folder = TempDir::new();
+        let listener = UnixListener::bind(folder.join("d.sock")).expect("bound");
+        let (come, came) = watch::channel(0);
+        let (open, opened) = watch::channel(false);
+        let doors = tokio::spawn(async move {
+            let mut calls = JoinSet::new();
+            while let Ok((near, _)) = listener.accept().await {
+                calls.spawn(pass(near, word, come.clone(), opened.clone()));
+            }
+        });
+        Self { folder, came, open, _doors: AbortOnDrop(doors) }
+    }
+
+    pub(crate) fn docker(&self) -> Docker {
+        Docker::connect(self.folder.join("d.sock").to_str()).expect("an address")
+    }
+
+    /// Lets everybody through from now on.
+    pub(crate) fn open(&self) {
+        self.open.send_replace(true);
+    }
+}
+
+/// Passes one connection on.
+async fn pass(
+    near: UnixStream,
+    word: &'static str,
+    come: watch::Sender<usize>,
+    mut opened: watch::Receiver<bool>,
+) {
+    let far = endpoint();
+    let far = UnixStream::connect(far.trim_start_matches("unix://")).await.expect("an Engine at a socket");
+    let ((mut near_read, mut near_write), (mut far_read, mut far_write)) =
+        (near.into_split(), far.into_split());
+    let answers = tokio::io::copy(&mut far_read, &mut near_write);
+    let requests = async {
+        let mut buffer = vec![0; 64 * 1024];
+        while let Ok(count @ 1..) = near_read.read(&mut buffer).await {
+            let bytes = &buffer[..count];
+            if bytes.windows(word.len()).any(|part| part == word.as_bytes()) {
+                come.send_modify(|count| *count += 1);
+                // Whoever held the gate may be gone, with the test.
+                let _ = opened.wait_for(|open| *open).await;
+            }
+            if far_write.write_all(bytes).await.is_err() {
+                break;
+            }
+        }
+    };
+    // Whichever side hangs up, the call is over.
+    tokio::select! {
+        _ = answers => {}
+        () = requests => {}
     }
 }
