@@ -187,7 +187,8 @@ async fn t12_an_app_takes_no_passwords_that_a_container_left_in_its_place() {
     std::fs::remove_file(Path::new(&folder).join(".env")).expect("removed");
     install().await.data();
     // What an uninstall leaves is taken, as long as it is what was left.
-    let uninstall = async || lab.post("/api/marketplace/uninstall", json!({ "app_id": "plain" })).send().await.data();
+    let uninstall =
+        async || lab.post("/api/marketplace/uninstall", json!({ "app_id": "plain" })).send().await.data();
     uninstall().await;
     install().await.data();
     uninstall().await;

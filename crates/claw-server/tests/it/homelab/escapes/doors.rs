@@ -1,6 +1,15 @@
 //! The ways in, and how an attempt is made at each.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Mutex, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{Router, extract::Path, routing::get};
 use claw_core::SystemClock;
@@ -95,7 +104,10 @@ impl Reused {
     /// Makes as many of each; the installs are of the app `plain`.
     pub(crate) async fn new(lab: &Lab, count: usize) -> Self {
         let mut installs = Vec::new();
-        for number in 0..count {
+        for _ in 0..count {
+            // Labs of one host come one after the other, and leave their files to nobody.
+            static NEXT: AtomicUsize = AtomicUsize::new(0);
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
             let body = json!({ "app_id": "plain", "custom_name": format!("edited-{number}") });
             let made = lab.post("/api/marketplace/create", body).send().await.data();
             let path = made["compose_path"].as_str().expect("a path");
