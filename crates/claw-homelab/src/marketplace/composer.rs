@@ -152,11 +152,11 @@ impl Composer {
             ComposeVerb::Down { volumes: true } => &["down", "--remove-orphans", "--volumes"],
         });
         let mut child = self.command(program, &arguments).spawn().map_err(ComposerError::Run)?;
-        let (status, output) = talk(&mut child, file, limit, stop).await?;
+        let (status, said) = talk(&mut child, file, limit, stop).await?;
         if status.success() {
-            Ok(output)
+            Ok(said.all())
         } else {
-            Err(ComposerError::Failed { output: reason(status, &output) })
+            Err(ComposerError::Failed { output: reason(status, &said) })
         }
     }
 
@@ -240,11 +240,11 @@ async fn talk(
     input: &str,
     limit: Duration,
     stop: &CancellationToken,
-) -> Result<(ExitStatus, String), ComposerError> {
+) -> Result<(ExitStatus, Said), ComposerError> {
     let group = Group(child.id().and_then(|id| Pid::from_raw(id.cast_signed())));
     let stdin = child.stdin.take();
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let said = std::sync::Mutex::new(VecDeque::new());
+    let (out, err) = (Tail::default(), Tail::default());
     let work = async {
         let feed = async {
             if let Some(mut stdin) = stdin {
@@ -252,27 +252,23 @@ async fn talk(
                 let _ = stdin.write_all(input.as_bytes()).await;
             }
         };
-        tokio::join!(feed, listen(stdout, &said), listen(stderr, &said));
+        tokio::join!(feed, out.listen(stdout), err.listen(stderr));
         child.wait().await
     };
     let ended = tokio::select! {
         ended = tokio::time::timeout(limit, work) => Some(ended),
         () = stop.cancelled() => None,
     };
-    let output = || {
-        let said = said.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let bytes: Vec<u8> = said.iter().copied().collect();
-        readable(&String::from_utf8_lossy(&bytes))
-    };
+    let said = || Said { out: out.text(), err: err.text() };
     match ended {
         Some(Ok(Ok(status))) => {
             group.forget();
-            Ok((status, output()))
+            Ok((status, said()))
         }
         Some(Ok(Err(error))) => Err(ComposerError::Run(error)),
         Some(Err(_)) => {
             group.end(child).await;
-            Err(ComposerError::Slow { limit, output: output() })
+            Err(ComposerError::Slow { limit, output: said().all() })
         }
         None => {
             group.end(child).await;
@@ -281,14 +277,39 @@ async fn talk(
     }
 }
 
-async fn listen(stream: Option<impl AsyncRead + Unpin>, said: &std::sync::Mutex<VecDeque<u8>>) {
-    let Some(mut stream) = stream else { return };
-    let mut buffer = [0; 4096];
-    while let Ok(count @ 1..) = stream.read(&mut buffer).await {
-        let mut said = said.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        said.extend(&buffer[..count]);
-        let over = said.len().saturating_sub(OUTPUT_BYTES);
-        said.drain(..over);
+/// What a program said. Its two streams are apart: which of two lines came first is not known, and what goes wrong is
+/// told on one of them.
+struct Said {
+    out: String,
+    err: String,
+}
+
+impl Said {
+    fn all(&self) -> String {
+        format!("{}{}", self.out, self.err)
+    }
+}
+
+/// The end of a stream.
+#[derive(Default)]
+struct Tail(std::sync::Mutex<VecDeque<u8>>);
+
+impl Tail {
+    async fn listen(&self, stream: Option<impl AsyncRead + Unpin>) {
+        let Some(mut stream) = stream else { return };
+        let mut buffer = [0; 4096];
+        while let Ok(count @ 1..) = stream.read(&mut buffer).await {
+            let mut end = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            end.extend(&buffer[..count]);
+            let over = end.len().saturating_sub(OUTPUT_BYTES / 2);
+            end.drain(..over);
+        }
+    }
+
+    fn text(&self) -> String {
+        let end = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let bytes: Vec<u8> = end.iter().copied().collect();
+        readable(&String::from_utf8_lossy(&bytes))
     }
 }
 
@@ -327,7 +348,8 @@ fn readable(text: &str) -> String {
 }
 
 /// The last lines of what a failed program said, which tell why.
-fn reason(status: ExitStatus, output: &str) -> String {
+fn reason(status: ExitStatus, said: &Said) -> String {
+    let output = if said.err.trim().is_empty() { &said.out } else { &said.err };
     let lines: Vec<&str> = output.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let last = lines.len().saturating_sub(6);
     let mut reason = lines[last..].join("; ");
