@@ -44,7 +44,7 @@ impl Images {
     /// # Errors
     ///
     /// The gate's refusal; [`HomelabError::Invalid`] for what is no image; [`HomelabError::Refused`] by the policy;
-    /// [`HomelabError::TooManyPulls`].
+    /// [`HomelabError::Protected`]; [`HomelabError::TooManyPulls`].
     pub async fn begin_pull(&self, actor: &Actor, image: &str) -> Result<PullView> {
         Ok(self.pull_handle(actor, image).await?.view())
     }
@@ -140,8 +140,12 @@ fn deed(verb: &'static str, image: &str) -> Deed {
 }
 
 impl Core {
-    /// Refuses images that the policy would not let a container be made from.
+    /// Refuses images that the policy would not let a container be made from, and those that the house itself runs:
+    /// whoever pulls over their name decides what jobs run in.
     async fn judge_image(&self, image: &str) -> Result<()> {
+        if self.own_images.iter().any(|own| whole_name(own) == whole_name(image)) {
+            return Err(HomelabError::Protected { what: "image", name: HomelabError::shown(image) });
+        }
         let wishes = [ContainerWish { image: image.to_owned(), ..ContainerWish::default() }];
         let facts = Facts::gather(&self.docker, &self.policy, &wishes, &self.own).await?;
         match self.policy.judge(&wishes[0], &facts, &Grants::default()) {

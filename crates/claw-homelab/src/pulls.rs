@@ -220,7 +220,8 @@ fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {
 
 /// Returns the name of an image in the one form by which equal ones are known.
 pub(crate) fn whole_name(image: &str) -> String {
-    let image = image.strip_prefix("docker.io/").unwrap_or(image);
+    let hub = ["docker.io/", "index.docker.io/"].iter().find_map(|hub| image.strip_prefix(hub));
+    let image = hub.unwrap_or(image);
     let image = image.strip_prefix("library/").unwrap_or(image);
     let last = image.rsplit('/').next().unwrap_or(image);
     if image.contains('@') || last.contains(':') { image.to_owned() } else { format!("{image}:latest") }

@@ -145,6 +145,20 @@ async fn b16_m14_an_image_is_deleted_by_its_encoded_name_and_one_in_use_stays() 
 }
 
 #[tokio::test]
+async fn t10_nobody_pulls_another_image_over_the_one_that_jobs_run_in() {
+    let lab = lab().await;
+    for image in [
+        "claw-sandbox:latest",
+        "claw-sandbox",
+        "docker.io/library/claw-sandbox",
+        "library/claw-sandbox:latest",
+    ] {
+        let answer = lab.post("/api/images/pull", json!({ "image": image })).send().await;
+        answer.assert_enveloped(403, "PROTECTED");
+    }
+}
+
+#[tokio::test]
 async fn an_image_that_a_container_uses_is_in_the_way() {
     let lab = lab().await;
     let registry = Registry::open().await;
