@@ -45,6 +45,7 @@ pub(crate) struct Lab {
     pub(crate) scope: DockerScope,
     pub(crate) folder: TempDir,
     pub(crate) catalog: PathBuf,
+    engine: SqliteStore,
     stop: CancellationToken,
 }
 
@@ -73,8 +74,9 @@ pub(crate) struct Place {
 /// A house that leaves everything behind when it is dropped.
 pub(crate) struct House {
     pub(crate) homelab: Homelab,
-    pub(crate) store: Store,
-    pub(crate) stop: CancellationToken,
+    store: Store,
+    engine: SqliteStore,
+    stop: CancellationToken,
 }
 
 impl Place {
@@ -133,9 +135,9 @@ impl Place {
     /// Opens a house, as a start of the server does.
     pub(crate) async fn open(&self) -> House {
         let catalog = self.catalog();
-        let store =
+        let engine =
             SqliteStore::open(&self.folder.join("claw.db"), SqliteOptions::default()).expect("a store");
-        let store = store.store();
+        let store = engine.store();
         let clock = Arc::new(SystemClock);
         let config = GateConfig { api_token: None, data_dir: self.folder.clone() };
         let gate = Gate::new(config, store.clone(), clock.clone()).expect("a gate");
@@ -172,15 +174,16 @@ impl Place {
                 state_folder: self.folder.join("data/marketplace"),
             },
         });
-        House { homelab, store, stop }
+        House { homelab, store, engine, stop }
     }
 }
 
 impl House {
-    /// Ends it as a stop of the server does.
+    /// Ends it as a stop of the server does: its file is free for the next one.
     pub(crate) async fn end(self) {
         self.homelab.settle().await;
         self.stop.cancel();
+        self.engine.close().await;
     }
 }
 
@@ -205,7 +208,7 @@ impl Lab {
 
     /// The house at a place.
     pub(crate) async fn of(folder: TempDir, scope: DockerScope, place: Place) -> Self {
-        let House { homelab, store, stop } = place.open().await;
+        let House { homelab, store, engine, stop } = place.open().await;
         Self {
             marketplace: homelab.marketplace.clone(),
             homelab,
@@ -213,6 +216,7 @@ impl Lab {
             scope,
             folder,
             catalog: place.catalog(),
+            engine,
             stop,
         }
     }
@@ -233,6 +237,7 @@ impl Lab {
     pub(crate) async fn end(self) -> (TempDir, DockerScope) {
         self.homelab.settle().await;
         self.stop.cancel();
+        self.engine.close().await;
         (self.folder, self.scope)
     }
 }
