@@ -23,7 +23,6 @@ mod probe;
 mod rooms;
 mod serve;
 mod slashes;
-mod slow;
 mod sse;
 mod tickets;
 mod v1;

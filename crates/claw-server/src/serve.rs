@@ -16,6 +16,7 @@ use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
 };
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt as _;
 
@@ -24,7 +25,6 @@ use crate::{
     measures::Counted,
     network::{TrustedProxies, party, plain},
     rooms::{Room, Rooms},
-    slow::Impatient,
 };
 
 /// Pause after a failed accept, which means that the system is out of something.
@@ -198,12 +198,14 @@ async fn converse(stream: TcpStream, router: Router, connection: Connection, lim
         request.extensions_mut().insert(connection.clone());
         router.clone().oneshot(request)
     });
+    let mut patient = TimeoutStream::new(stream);
+    patient.set_write_timeout(Some(limits.write_time));
     let http = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head_time)
         .max_headers(limits.max_headers)
         .max_buf_size(limits.max_head_bytes)
-        .serve_connection(TokioIo::new(Impatient::new(stream, limits.write_time)), service)
+        .serve_connection(TokioIo::new(Box::pin(patient)), service)
         .with_upgrades();
     tokio::pin!(http);
     let ended = tokio::select! {

@@ -1,24 +1,17 @@
 //! Connections of a program that listens itself: bounded in number, size, time and shutdown.
 
-use std::{
-    future::Future,
-    io,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
-    time::Duration,
-};
+use std::{future::Future, io, sync::Arc, time::Duration};
 
 use http::{Request, Response};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
-    time::{Instant, Sleep, sleep, timeout},
+    time::{sleep, timeout},
 };
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
 use super::HttpBody;
@@ -130,11 +123,14 @@ where
         let answering = answer(request);
         async move { Ok::<_, std::convert::Infallible>(answering.await) }
     });
+    // A session whose reader sleeps would otherwise keep its place for ever.
+    let mut patient = TimeoutStream::new(stream);
+    patient.set_write_timeout(Some(limits.write_time));
     let http = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head_time)
         .max_buf_size(limits.head_bytes)
-        .serve_connection(TokioIo::new(Impatient::new(stream, limits.write_time)), service);
+        .serve_connection(TokioIo::new(Box::pin(patient)), service);
     tokio::pin!(http);
     let ended = tokio::select! {
         ended = http.as_mut() => ended,
@@ -146,78 +142,5 @@ where
     if let Err(error) = ended {
         // The other side went away, or sent what is no HTTP.
         tracing::debug!(%error, "a connection ended early");
-    }
-}
-
-/// A stream whose writes fail when the other side takes nothing for `patience`: a session whose reader sleeps would
-/// otherwise keep its place for ever.
-struct Impatient<S> {
-    inner: S,
-    patience: Duration,
-    deadline: Pin<Box<Sleep>>,
-    /// Whether a write waits.
-    waits: bool,
-}
-
-impl<S> Impatient<S> {
-    fn new(inner: S, patience: Duration) -> Self {
-        Self { inner, patience, deadline: Box::pin(sleep(patience)), waits: false }
-    }
-
-    fn judged<T>(&mut self, context: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if outcome.is_ready() {
-            self.waits = false;
-            return outcome;
-        }
-        if !self.waits {
-            self.waits = true;
-            self.deadline.as_mut().reset(Instant::now() + self.patience);
-        }
-        ready!(self.deadline.as_mut().poll(context));
-        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the other side does not read")))
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Impatient<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_read(context, buffer)
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Impatient<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let outcome = Pin::new(&mut self.inner).poll_write(context, bytes);
-        self.judged(context, outcome)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let outcome = Pin::new(&mut self.inner).poll_write_vectored(context, slices);
-        self.judged(context, outcome)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let outcome = Pin::new(&mut self.inner).poll_flush(context);
-        self.judged(context, outcome)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let outcome = Pin::new(&mut self.inner).poll_shutdown(context);
-        self.judged(context, outcome)
     }
 }
