@@ -135,3 +135,26 @@ impl Columns {
         Ok(StoredJob { seq: self.seq, queue_seq: self.queue_seq, exclusive: self.exclusive, job })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::StatementStatus;
+
+    use super::*;
+    use crate::sqlite::{SqliteOptions, SqliteStore, file};
+
+    #[tokio::test]
+    async fn a_statement_is_compiled_once_for_all_the_rows_it_finds() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("store.db");
+        SqliteStore::open(&path, SqliteOptions::default()).expect("a store").close().await;
+        let connection = file::connect_reader(&path).expect("a reader");
+        let mut statement = connection.prepare(BY_SEQ).expect("a statement");
+
+        for seq in 1..=10 {
+            assert!(!statement.exists(params![seq]).expect("an answer"), "job {seq}");
+        }
+
+        assert_eq!(statement.get_status(StatementStatus::RePrepare), 0);
+    }
+}
