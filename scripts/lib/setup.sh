@@ -47,7 +47,7 @@ install_missing() {
 }
 
 setup_packages() {
-    install_missing git=git curl=curl cc=build-essential pgrep=procps setsid=util-linux \
+    install_missing git=git curl=curl cc=build-essential make=build-essential pgrep=procps setsid=util-linux \
         /etc/ssl/certs/ca-certificates.crt=ca-certificates
 }
 

@@ -23,7 +23,8 @@ const LOCK_AGAIN: Duration = Duration::from_millis(20);
 /// Statements kept ready per connection. More than there are different ones.
 const STATEMENTS: usize = 128;
 
-/// Page cache of the connection that writes, in KiB. It fills only as far as it is used, and is not given back.
+/// Page cache of the connection that writes, in KiB. It fills only as far as it is used, and is given back when nothing
+/// comes.
 const WRITER_CACHE_KIB: i64 = 4 * 1024;
 
 /// Page cache of each connection that reads, in KiB: behind it there is the system's own.
@@ -174,6 +175,13 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.pragma_update(None, "trusted_schema", false)?;
     Ok(connection)
+}
+
+/// Frees the pages that a connection keeps in memory. The system still has them.
+pub(super) fn give_memory_back(connection: &Connection) {
+    if let Err(error) = connection.execute_batch("PRAGMA shrink_memory") {
+        tracing::debug!(%error, "a connection keeps its memory");
+    }
 }
 
 /// Puts the file's name before what went wrong with it.

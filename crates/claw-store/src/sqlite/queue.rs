@@ -1,14 +1,12 @@
-//! The writes that wait for the writer: bounded, first come first served, and looked at in batches.
+//! What waits for a thread of the store: bounded, first come first served, taken one by one or in batches.
 
-use std::{
-    sync::{
-        Arc,
-        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use tokio::sync::Semaphore;
+
+/// How long nothing must come before a thread gives memory back that it keeps to be quick.
+pub(super) const IDLE: Duration = Duration::from_secs(5);
 
 /// The callers' end.
 pub(super) struct Entrance<T> {
@@ -34,22 +32,31 @@ impl<T> Entrance<T> {
 /// Nobody takes anything any more.
 pub(super) struct Closed;
 
-/// The writer's end.
+/// The threads' end. Each of them has a clone.
 pub(super) struct Exit<T> {
     receiver: Receiver<T>,
-    places: Arc<Semaphore>,
+    places: Arc<Places>,
 }
 
-impl<T> Drop for Exit<T> {
+impl<T> Clone for Exit<T> {
+    fn clone(&self) -> Self {
+        Self { receiver: self.receiver.clone(), places: Arc::clone(&self.places) }
+    }
+}
+
+/// Lets nobody enter any more when the last thread is gone.
+struct Places(Arc<Semaphore>);
+
+impl Drop for Places {
     fn drop(&mut self) {
-        self.places.close();
+        self.0.close();
     }
 }
 
 /// What came.
 pub(super) enum Next<T> {
-    /// Something, and what waited behind it.
-    Batch(Vec<T>),
+    /// Something.
+    Came(T),
     /// Nothing for a while.
     Nothing,
     /// The end: there is nothing more to come.
@@ -59,29 +66,48 @@ pub(super) enum Next<T> {
 impl<T> Exit<T> {
     /// Lets nobody enter any more. What waits is still handed out.
     pub(super) fn close(&self) {
-        self.places.close();
+        self.places.0.close();
     }
 
-    /// Waits for something, no longer than `patience` if that is given, and takes along up to `most` of what waits.
-    pub(super) fn next(&self, most: usize, patience: Option<Duration>) -> Next<T> {
-        let first = match patience {
+    /// Waits for something, no longer than `patience` if that is given.
+    pub(super) fn one(&self, patience: Option<Duration>) -> Next<T> {
+        let next = self.wait(patience);
+        if matches!(next, Next::Came(_)) {
+            self.places.0.add_permits(1);
+        }
+        next
+    }
+
+    /// Does the same, and takes along up to `most` of what waits.
+    pub(super) fn batch(&self, most: usize, patience: Option<Duration>) -> Next<Vec<T>> {
+        let first = match self.wait(patience) {
+            Next::Came(first) => first,
+            Next::Nothing => return Next::Nothing,
+            Next::End => return Next::End,
+        };
+        let mut batch = vec![first];
+        batch.extend(self.receiver.try_iter().take(most - 1));
+        self.places.0.add_permits(batch.len());
+        Next::Came(batch)
+    }
+
+    fn wait(&self, patience: Option<Duration>) -> Next<T> {
+        let came = match patience {
             None => self.receiver.recv().map_err(|_| RecvTimeoutError::Disconnected),
             Some(patience) => self.receiver.recv_timeout(patience),
         };
-        let mut batch = match first {
-            Ok(first) => vec![first],
-            Err(RecvTimeoutError::Timeout) => return Next::Nothing,
-            Err(RecvTimeoutError::Disconnected) => return Next::End,
-        };
-        batch.extend(self.receiver.try_iter().take(most - 1));
-        self.places.add_permits(batch.len());
-        Next::Batch(batch)
+        match came {
+            Ok(item) => Next::Came(item),
+            Err(RecvTimeoutError::Timeout) => Next::Nothing,
+            Err(RecvTimeoutError::Disconnected) => Next::End,
+        }
     }
 }
 
 /// Makes a queue with so many places.
 pub(super) fn queue<T>(places: usize) -> (Entrance<T>, Exit<T>) {
-    let (sender, receiver) = channel();
+    let (sender, receiver) = unbounded();
     let places = Arc::new(Semaphore::new(places));
-    (Entrance { sender, places: Arc::clone(&places) }, Exit { receiver, places })
+    let exit = Exit { receiver, places: Arc::new(Places(Arc::clone(&places))) };
+    (Entrance { sender, places }, exit)
 }

@@ -2,14 +2,17 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
 };
 
 use rusqlite::Connection;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
-use super::error::closed;
+use super::{
+    error::closed,
+    file,
+    queue::{Entrance, Exit, IDLE, Next, queue},
+};
 use crate::StoreError;
 
 /// Reads that may wait. Past it callers wait for a place.
@@ -26,22 +29,21 @@ enum Message {
 /// Sends reads to whichever reader thread is free.
 #[derive(Clone)]
 pub(super) struct Readers {
-    queue: mpsc::Sender<Message>,
+    queue: Entrance<Message>,
     threads: usize,
 }
 
 impl Readers {
     /// Starts a thread for each connection.
     pub(super) fn start(connections: Vec<Connection>) -> std::io::Result<(Self, Vec<JoinHandle<()>>)> {
-        let (queue, receiver) = mpsc::channel(QUEUE);
-        let receiver = Arc::new(Mutex::new(receiver));
+        let (queue, exit) = queue(QUEUE);
         let threads = connections.len();
         let handles = (1..)
             .zip(connections)
             .map(|(number, connection)| {
-                let receiver = Arc::clone(&receiver);
+                let exit = exit.clone();
                 let thread = std::thread::Builder::new().name(format!("store-reader-{number}"));
-                thread.spawn(move || work_off(connection, &receiver))
+                thread.spawn(move || work_off(connection, &exit))
             })
             .collect::<Result<_, _>>()?;
         Ok((Self { queue, threads }, handles))
@@ -60,7 +62,7 @@ impl Readers {
                 let _ = reply.send(in_snapshot(connection, work));
             }
         });
-        self.queue.send(Message::Read(read)).await.map_err(|_| closed())?;
+        self.queue.enter(Message::Read(read)).await.map_err(|_| closed())?;
         answer.await.map_err(|_| closed())?
     }
 
@@ -68,7 +70,7 @@ impl Readers {
     pub(super) async fn close(&self) {
         for _ in 0..self.threads {
             // An error means that they ended already.
-            let _ = self.queue.send(Message::Close).await;
+            let _ = self.queue.enter(Message::Close).await;
         }
     }
 }
@@ -82,18 +84,22 @@ fn in_snapshot<T>(
     work(&transaction)
 }
 
-fn work_off(mut connection: Connection, queue: &Mutex<mpsc::Receiver<Message>>) {
+fn work_off(mut connection: Connection, queue: &Exit<Message>) {
+    let mut is_lean = false;
     loop {
-        // The one that holds the lock waits for the next read; the others wait for the lock.
-        let message = queue.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
-        match message {
-            Some(Message::Read(read)) => {
+        match queue.one((!is_lean).then_some(IDLE)) {
+            Next::Came(Message::Read(read)) => {
+                is_lean = false;
                 // The caller learns of a panic by its dropped answer; the transaction ended with it.
                 if catch_unwind(AssertUnwindSafe(|| read(&mut connection))).is_err() {
                     tracing::error!("a read panicked");
                 }
             }
-            Some(Message::Close) | None => return,
+            Next::Nothing => {
+                file::give_memory_back(&connection);
+                is_lean = true;
+            }
+            Next::Came(Message::Close) | Next::End => return,
         }
     }
 }

@@ -13,8 +13,9 @@ use tokio::sync::oneshot;
 
 use super::{
     error::closed,
+    file,
     jobs::search,
-    queue::{Entrance, Exit, Next, queue},
+    queue::{Entrance, Exit, IDLE, Next, queue},
     together::{Done, Memory, Share, Together},
 };
 use crate::{Signals, StoreError, Topic, fault, signals::LocalSignals};
@@ -214,16 +215,18 @@ impl Writer {
 fn work_off(connection: Connection, queue: Exit<Message>, signals: &LocalSignals) {
     let mut backlog = search::Backlog::load(&connection);
     let mut memory = Memory::default();
-    let (mut is_quiet, mut is_closing) = (false, false);
+    let (mut is_quiet, mut is_closing, mut is_lean) = (false, false, false);
     loop {
-        let patience = match backlog.due(true) {
+        let chores_wait = backlog.due(true).is_some();
+        let patience = match (chores_wait, is_quiet) {
             _ if is_closing => Some(Duration::ZERO),
-            Some(_) => Some(if is_quiet { Duration::ZERO } else { QUIET }),
-            None => None,
+            (true, true) => Some(Duration::ZERO),
+            (true, false) => Some(QUIET),
+            (false, _) => (!is_lean).then_some(IDLE),
         };
-        match queue.next(BATCH, patience) {
-            Next::Batch(messages) => {
-                is_quiet = false;
+        match queue.batch(BATCH, patience) {
+            Next::Came(messages) => {
+                (is_quiet, is_lean) = (false, false);
                 let mut batch = Vec::with_capacity(messages.len());
                 for message in messages {
                     match message {
@@ -240,7 +243,11 @@ fn work_off(connection: Connection, queue: Exit<Message>, signals: &LocalSignals
                 }
             }
             Next::Nothing if is_closing => break,
-            Next::Nothing => is_quiet = true,
+            Next::Nothing if chores_wait => is_quiet = true,
+            Next::Nothing => {
+                file::give_memory_back(&connection);
+                is_lean = true;
+            }
             Next::End => break,
         }
         // One step a batch, so that those who wait soon have their turn.
