@@ -1,7 +1,7 @@
 //! Tools, transports and programs against a whole server over the real Engine.
 
-#[expect(dead_code, reason = "a house for several crates; none lives in all of its rooms")]
-#[path = "../../../claw-server/tests/it/lab.rs"]
+#[expect(dead_code, unused_imports, reason = "a house for several crates; none lives in all of its rooms")]
+#[path = "../../../claw-server/tests/it/lab/mod.rs"]
 mod lab;
 
 #[expect(dead_code, reason = "a house for several crates; none lives in all of its rooms")]
