@@ -10,7 +10,7 @@ use crate::market_lab::{Compose, Lab, Place, ann, free_port, which, write_page};
 
 const IMAGE: &str = "debian:bookworm-slim";
 
-/// Images of a test, gone in the end.
+/// Images of a test, gone in the end: after the containers made of them, so declared before their house.
 struct Images(Vec<String>);
 
 impl Drop for Images {
@@ -44,7 +44,7 @@ fn image_with(scope: &DockerScope, name: &str, change: &str) -> String {
 }
 
 /// A house whose Compose finds another image behind the app's name whenever it makes containers: `others` in turn.
-async fn house(others: impl Fn(&DockerScope) -> Vec<String>) -> (Lab, String, Images) {
+async fn house(others: impl Fn(&DockerScope) -> Vec<String>) -> (Images, Lab, String) {
     let (folder, scope) = (TempDir::shared(), DockerScope::new());
     let name = format!("claw-test-{}:app", scope.id());
     docker(&["tag", IMAGE, &name]);
@@ -69,7 +69,7 @@ async fn house(others: impl Fn(&DockerScope) -> Vec<String>) -> (Lab, String, Im
     std::fs::write(file, text).expect("written");
     let lab = Lab::of(folder, scope, place).await;
     let images = Images([vec![name.clone()], others].concat());
-    (lab, name, images)
+    (images, lab, name)
 }
 
 async fn installed(lab: &mut Lab) -> String {
@@ -87,7 +87,7 @@ async fn installed(lab: &mut Lab) -> String {
 #[tokio::test]
 async fn t10_t21_an_app_whose_image_moves_starts_from_the_one_that_was_judged_or_not_at_all() {
     let plain = |scope: &DockerScope| vec![image_with(scope, "other", "LABEL a=b")];
-    let (mut lab, name, _images) = house(plain).await;
+    let (_images, mut lab, name) = house(plain).await;
     let install = installed(&mut lab).await;
 
     lab.marketplace.start(&ann(), &Which::named(&install)).await.expect("started");
@@ -102,7 +102,7 @@ async fn t10_t21_an_app_whose_image_moves_starts_from_the_one_that_was_judged_or
 #[tokio::test]
 async fn t10_an_app_is_not_started_from_an_image_that_nobody_may_run() {
     let evil = |scope: &DockerScope| vec![image_with(scope, "evil", "LABEL claw.instance=x")];
-    let (mut lab, _name, _images) = house(evil).await;
+    let (_images, mut lab, _name) = house(evil).await;
     let install = installed(&mut lab).await;
 
     let error = lab.marketplace.start(&ann(), &Which::named(&install)).await.expect_err("refused");
@@ -117,7 +117,7 @@ async fn t10_t21_an_app_whose_image_never_rests_is_not_started() {
     let restless = |scope: &DockerScope| {
         (0..6).map(|number| image_with(scope, &format!("n{number}"), &format!("LABEL n={number}"))).collect()
     };
-    let (mut lab, _name, _images) = house(restless).await;
+    let (_images, mut lab, _name) = house(restless).await;
     let install = installed(&mut lab).await;
 
     let error = lab.marketplace.start(&ann(), &Which::named(&install)).await.expect_err("refused");
