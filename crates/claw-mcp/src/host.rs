@@ -172,14 +172,15 @@ impl Host {
         asked
     }
 
-    /// Asks a host that is not up whether it is back, for at most `patience`. Returns what is known then.
-    pub async fn ready(&self, patience: Duration) -> Standing {
-        if !self.standing().is_up() {
-            // The standing tells how it went.
-            let _elapsed = timeout(patience, self.refresh()).await;
+    /// Asks the host about the key, and waits at most `patience` for its answer. Returns what is known then.
+    pub async fn ask(&self, patience: Duration) -> Standing {
+        // The standing tells how it went.
+        let _elapsed = timeout(patience, self.refresh()).await;
+        let standing = self.standing();
+        if !standing.is_up() {
             self.suspect();
         }
-        self.standing()
+        standing
     }
 
     /// Says that the host may be gone or back: whoever watches it looks at once.

@@ -7,6 +7,8 @@ mod probes;
 mod signals;
 mod telemetry;
 
+use std::path::Path;
+
 use claw_core::{Coded, ErrorCode};
 use claw_gate::{FirstAdmin, SetupState};
 use claw_jobs::WorkerHandle;
@@ -40,7 +42,9 @@ pub(crate) async fn run(settings: Settings, context: &Context) -> Result<(), Cli
     let set_up = parts.gate.start(first_admin).await.map_err(failed("preparing set-up"))?;
     let stop = CancellationToken::new();
     let worker = worker.start().await.map_err(failed("starting the worker"))?;
-    announce(&context.output, address, &set_up)?;
+    let usual = context.environment.expand(Path::new("~/.claw"));
+    let data_dir = Some(settings.server.data_dir.as_path()).filter(|data_dir| *data_dir != usual);
+    announce(&context.output, address, data_dir, &set_up)?;
 
     let router = claw_server::router(parts.app(&settings, address, telemetry.scrape()));
     let limits = ConnectionLimits::behind(&settings.http.trusted_proxies.0);
@@ -90,12 +94,18 @@ async fn stop_in_order(worker: WorkerHandle, signals: &mut Signals, stop: &Cance
 }
 
 /// Tells on standard output where the server is, and how to finish set-up if that is left to do.
-fn announce(output: &Output, address: std::net::SocketAddr, set_up: &SetupState) -> Result<(), CliError> {
+/// `data_dir` is given if it is not the usual one.
+fn announce(
+    output: &Output,
+    address: std::net::SocketAddr,
+    data_dir: Option<&Path>,
+    set_up: &SetupState,
+) -> Result<(), CliError> {
     output.line(format!("ClawMachine {} is listening on http://{address}", env!("CARGO_PKG_VERSION")))?;
     if let SetupState::Required { token } = set_up {
         output.line("")?;
         output.line("Nobody can get in yet. On this machine, finish set-up with")?;
-        output.line(format!("    {}", setup_command(address)))?;
+        output.line(format!("    {}", setup_command(address, data_dir)))?;
         output.line("or, from elsewhere, with this one-time setup token:")?;
         // The one secret that is printed: whoever starts the server is to use it, and it is worth nothing once used.
         output.line(format!("    {}", token.expose()))?;
@@ -103,16 +113,39 @@ fn announce(output: &Output, address: std::net::SocketAddr, set_up: &SetupState)
     Ok(())
 }
 
-fn setup_command(address: std::net::SocketAddr) -> String {
-    let default = std::net::SocketAddr::from(([127, 0, 0, 1], 5179));
-    if address == default {
-        return "claw setup".to_owned();
+fn setup_command(address: std::net::SocketAddr, data_dir: Option<&Path>) -> String {
+    let mut command = "claw".to_owned();
+    if address != std::net::SocketAddr::from(([127, 0, 0, 1], 5179)) {
+        let host =
+            if address.ip().is_unspecified() { "127.0.0.1".to_owned() } else { address.ip().to_string() };
+        command += &format!(" --api-url http://{host}:{}", address.port());
     }
-    let host = if address.ip().is_unspecified() { "127.0.0.1".to_owned() } else { address.ip().to_string() };
-    format!("claw --api-url http://{host}:{} setup", address.port())
+    command += " setup";
+    if let Some(data_dir) = data_dir {
+        // For a shell, whatever is in it.
+        command += &format!(" --data-dir '{}'", data_dir.display().to_string().replace('\'', r"'\''"));
+    }
+    command
 }
 
 /// Turns an error of a part into one that says what the server was doing.
 pub(crate) fn failed<E: Coded>(doing: &'static str) -> impl FnOnce(E) -> CliError {
     move |error| CliError::new(error.code(), format!("{doing} failed: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_for_setup_names_what_is_not_as_usual() {
+        let usual = "127.0.0.1:5179".parse().expect("an address");
+        let other = "0.0.0.0:80".parse().expect("an address");
+
+        assert_eq!(setup_command(usual, None), "claw setup");
+        assert_eq!(
+            setup_command(other, Some(Path::new("/srv/it's"))),
+            r"claw --api-url http://127.0.0.1:80 setup --data-dir '/srv/it'\''s'"
+        );
+    }
 }

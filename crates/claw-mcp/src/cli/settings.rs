@@ -88,7 +88,11 @@ pub(crate) fn read(arguments: &[String]) -> Result<Told, Problem> {
         sse_base_url: text("sse-base-url"),
         token,
         allowed_hosts: values.list("allow-host").to_vec(),
-        allowed_origins: values.list("allow-origin").to_vec(),
+        allowed_origins: values
+            .list("allow-origin")
+            .iter()
+            .map(|text| origin(text))
+            .collect::<Result<_, _>>()?,
         read_only: values.is_on("read-only"),
     }))
 }
@@ -133,7 +137,8 @@ fn from_file(path: &str) -> Result<Vec<HostSettings>, Problem> {
         .map(|instance| {
             let key = match instance.key {
                 KeySource::Here(key) => key,
-                KeySource::File(path) => secret_file(&path).map_err(words)?,
+                KeySource::File(path) => secret_file(&path)
+                    .map_err(|problem| words(format!("{problem} (instance {})", instance.name)))?,
                 KeySource::Variable(name) => match variable(&name) {
                     Some(key) => Secret::new(key),
                     None => {
@@ -164,6 +169,17 @@ fn token(values: &Values) -> Result<Option<Secret>, Problem> {
         }
         _ => Ok(Some(token)),
     }
+}
+
+/// An origin as browsers send it. Anything else would be compared with theirs in vain.
+fn origin(text: &str) -> Result<String, Problem> {
+    let is_one = text.split_once("://").is_some_and(|(scheme, rest)| {
+        !scheme.is_empty() && !rest.is_empty() && !rest.trim_end_matches('/').contains('/')
+    });
+    if is_one {
+        return Ok(text.to_owned());
+    }
+    Err(Problem::Words(format!("Error: -allow-origin wants an origin like https://example.org, not {text}")))
 }
 
 /// Reads the one line of a file that holds a secret.

@@ -36,7 +36,7 @@ const MOMENT: Duration = Duration::from_millis(200);
 /// News of one call that wait to be sent. Of more, some are left out.
 const NEWS: usize = 16;
 
-/// How long a call waits for a host that was away to tell whether it is back.
+/// How long a call waits for a host to tell whether it is back, and what its key permits by now.
 const HOST_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Why a tool is not called.
@@ -117,7 +117,8 @@ enum Missing {
     Host(String),
 }
 
-/// Finds out whether the host's key permits the tool; a host that was away is asked whether it is back.
+/// Finds out whether the host's key permits the tool. Nobody is refused for what was known a while ago: the host may be
+/// back, and the scope granted.
 async fn require(tool: &Tool, host: &Host) -> Result<(), Missing> {
     if listing::permits(host, tool) {
         if !host.standing().is_up() {
@@ -126,7 +127,7 @@ async fn require(tool: &Tool, host: &Host) -> Result<(), Missing> {
         }
         return Ok(());
     }
-    let standing = host.ready(HOST_PATIENCE).await;
+    let standing = host.ask(HOST_PATIENCE).await;
     if let (Some(problem), None) = (standing.problem(), standing.meta()) {
         return Err(Missing::Host(problem.to_owned()));
     }
@@ -186,6 +187,21 @@ fn told(text: impl Into<String>) -> Refused {
     Refused::Told(Failure::new(text))
 }
 
+/// Does the work. Arguments that the tool does not know are named in the outcome: a model believes otherwise that what it
+/// asked for was done, or looks in vain for what is missing.
+async fn run(tool: &'static Tool, call: Call) -> Result<Outcome, Failure> {
+    let unknown = call.arguments.unknown(&(tool.input)());
+    let outcome = (tool.run)(call).await;
+    if unknown.is_empty() {
+        return outcome;
+    }
+    let note = format!("Left out, since this tool does not know it: {}.", unknown.join(", "));
+    match outcome {
+        Ok(outcome) => Ok(outcome.noting(note)),
+        Err(failure) => Err(failure.noting(note)),
+    }
+}
+
 /// Does the work while the client waits.
 async fn attended(
     mut call: Call,
@@ -226,7 +242,7 @@ async fn attended(
     tokio::pin!(telling);
     let mut told_all = false;
     let outcome = {
-        let mut work = (tool.run)(call);
+        let mut work = Box::pin(run(tool, call));
         loop {
             tokio::select! {
                 outcome = &mut work => break outcome,
@@ -268,7 +284,7 @@ async fn polled(
     let mut work = Box::pin(async move {
         // Whoever drops the work tells it to end what it left behind.
         let _stopped = stopped;
-        (tool.run)(call).await
+        run(tool, call).await
     });
     tokio::select! {
         biased;

@@ -2,10 +2,15 @@
 
 use std::{collections::BTreeMap, fmt::Display, str::FromStr};
 
+use claw_core::untrusted;
 use rmcp::model::JsonObject;
 use serde_json::Value;
 
 use crate::Failure;
+
+/// Unknown arguments that are told, and how much of a name.
+const MOST_UNKNOWN: usize = 8;
+const NAME_WIDTH: usize = 64;
 
 /// The arguments of a call. An argument that is `null` counts as absent.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +20,12 @@ impl Arguments {
     /// Returns an argument that is there.
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.0.get(name).filter(|value| !value.is_null())
+    }
+
+    /// Returns the names that a tool with this schema does not know, as they can be shown: the first few of them.
+    pub(crate) fn unknown(&self, schema: &Value) -> Vec<String> {
+        let unknown = self.0.keys().filter(|name| schema["properties"].get(name.as_str()).is_none());
+        unknown.take(MOST_UNKNOWN).map(|name| untrusted::clean_line(name, NAME_WIDTH)).collect()
     }
 
     /// Returns a string that must be there.

@@ -56,13 +56,15 @@ impl Outcome {
     }
 
     /// Adds what the model should know beside the text.
-    pub fn noting(mut self, note: impl Into<String>) -> Self {
-        let note = note.into();
-        self.note = Some(match self.note {
-            Some(before) => format!("{before} {note}"),
-            None => note,
-        });
-        self
+    pub fn noting(self, note: impl Into<String>) -> Self {
+        Self { note: Some(joined(self.note, note.into())), ..self }
+    }
+}
+
+fn joined(before: Option<String>, note: String) -> String {
+    match before {
+        Some(before) => format!("{before} {note}"),
+        None => note,
     }
 }
 
@@ -88,6 +90,11 @@ impl Failure {
         // On one line, so that no name in it can begin one.
         let text = text.into().replace(['\n', '\r'], " ");
         Self { text: text::Excerpt::of(&text, text::Keep::Beginning, MOST_FAILURE_BYTES).text, note: None }
+    }
+
+    /// Adds what to do, or what else to know.
+    pub fn noting(self, note: impl Into<String>) -> Self {
+        Self { note: Some(joined(self.note, note.into())), ..self }
     }
 
     /// A call of the REST API that failed: `Failed to <verb phrase>: <cause>`, the cause in the words of the original.

@@ -192,6 +192,21 @@ async fn an_address_and_a_key_are_required() {
 }
 
 #[tokio::test]
+async fn an_origin_that_no_browser_sends_is_refused() {
+    for origin in ["example.org", "://x", "https://", "https://example.org/page"] {
+        let given = ["-api-url", "http://127.0.0.1:1", "-api-key", "k", "-allow-origin", origin];
+        let ran = Program::new(given).run("").await;
+
+        assert_eq!((ran.code, ran.stdout.as_str()), (1, ""), "{origin}");
+        assert!(
+            ran.stderr.starts_with("Error: -allow-origin wants an origin like https://"),
+            "{}",
+            ran.stderr
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_file_of_hosts_that_cannot_be_read_is_told_in_the_words_of_the_original() {
     let folder = TempDir::new().expect("a folder");
     for (text, words) in [
@@ -205,7 +220,7 @@ async fn a_file_of_hosts_that_cannot_be_read_is_told_in_the_words_of_the_origina
         ),
         (
             Some(r#"{"instances":{"a":{"url":"http://h","key_file":"/no/such"}}}"#),
-            "Error loading config: read key file",
+            "Error loading config: read key file: open /no/such: No such file or directory (os error 2) (instance a)",
         ),
         (Some(r#"{"instances":{"a":{"url":"nonsense","key":"k"}}}"#), "Error: check API key for a: "),
     ] {

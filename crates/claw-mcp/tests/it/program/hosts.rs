@@ -176,3 +176,23 @@ async fn d6_a_scope_that_is_switched_on_or_off_shows_at_once_and_the_client_is_t
         assert_eq!(images, scopes.contains(&"images:read"));
     }
 }
+
+#[tokio::test]
+async fn d6_a_scope_that_was_just_granted_counts_for_the_next_call() {
+    let house = House::new().await;
+    // A key that may not watch the server's events, so that nobody tells of the change.
+    let created = house.post("/api/keys", json!({ "scopes": ["workspaces:write"] })).send().await.data();
+    let key = created["key"].as_str().expect("a key").to_owned();
+    let path = format!("/api/keys/{}", created["meta"]["id"].as_str().expect("an id"));
+    let mut program = Program::of(&house, &key).start();
+    let talk = &mut program.talk;
+    talk.initialize("2025-11-25").await;
+    let call = json!({ "name": "list_workspaces", "arguments": {} });
+    let refused = talk.refusal("tools/call", call).await;
+    assert!(refused["message"].as_str().is_some_and(|said| said.contains("`workspaces:read`")), "{refused}");
+
+    let scopes = json!({ "scopes": ["workspaces:write", "workspaces:read"] });
+    house.call(axum::http::Method::PATCH, &path).json(&scopes).send().await.expect(200);
+
+    talk.call("list_workspaces", json!({})).await.ok();
+}

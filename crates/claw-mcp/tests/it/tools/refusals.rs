@@ -108,3 +108,16 @@ async fn without_the_engine_or_the_server_every_tool_says_so() {
     let back = talk.call("list_containers", json!({})).await;
     assert!(back.failure().contains("HTTP 503: "), "{back:?}");
 }
+
+#[tokio::test]
+async fn arguments_that_a_tool_does_not_know_are_named() {
+    let house = House::new().await;
+    let mut talk = house.tools(&[Scope::JobsRead]).await;
+
+    let listed = talk.call("list_jobs", json!({ "limit": 5, "privileged": true, "\u{1b}[2Jstate": 1 })).await;
+    assert_eq!(listed.note(), "Left out, since this tool does not know it: privileged, state.");
+
+    let failed = talk.call("job_status", json!({ "id": "x" })).await;
+    assert_eq!(failed.failure(), "required argument \"job_id\" not found");
+    assert_eq!(failed.note(), "Left out, since this tool does not know it: id.");
+}
