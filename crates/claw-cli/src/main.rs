@@ -31,7 +31,8 @@ use crate::{
     settings::Environment,
 };
 
-/// A third more tool calls and a fifth more submits a second than with the system's allocator, and less memory after them.
+/// Half as many tool calls again and up to a fifth more submits a second than with the system's allocator, and less
+/// memory after them.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

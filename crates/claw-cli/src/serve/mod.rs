@@ -122,8 +122,9 @@ fn setup_command(address: std::net::SocketAddr, data_dir: Option<&Path>) -> Stri
     }
     command += " setup";
     if let Some(data_dir) = data_dir {
-        // For a shell, whatever is in it.
-        command += &format!(" --data-dir '{}'", data_dir.display().to_string().replace('\'', r"'\''"));
+        // For a shell in whatever folder, whatever is in the name.
+        let path = std::path::absolute(data_dir).unwrap_or_else(|_| data_dir.to_owned());
+        command += &format!(" --data-dir '{}'", path.display().to_string().replace('\'', r"'\''"));
     }
     command
 }

@@ -111,3 +111,44 @@ pub(super) fn queue<T>(places: usize) -> (Entrance<T>, Exit<T>) {
     let exit = Exit { receiver, places: Arc::new(Places(Arc::clone(&places))) };
     (Entrance { sender, places }, exit)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn every_thread_takes_its_turn_and_notices_that_nothing_comes() {
+        let (entrance, exit) = queue(4);
+        let other = exit.clone();
+        for number in 1..=4 {
+            assert!(entrance.enter(number).await.is_ok());
+        }
+
+        assert!(matches!(exit.one(None), Next::Came(1)));
+        assert!(matches!(other.batch(2, None), Next::Came(batch) if batch == [2, 3]));
+        assert!(matches!(exit.one(Some(Duration::ZERO)), Next::Came(4)));
+        assert!(matches!(exit.one(Some(Duration::ZERO)), Next::Nothing));
+        assert!(matches!(other.batch(2, Some(Duration::ZERO)), Next::Nothing));
+        // Their places are free again.
+        for number in 5..=8 {
+            assert!(entrance.enter(number).await.is_ok());
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_a_place_when_the_last_thread_is_gone() {
+        let (entrance, exit) = queue(1);
+        let last = exit.clone();
+        drop(exit);
+        assert!(entrance.enter(1).await.is_ok());
+
+        let waiting = tokio::spawn({
+            let entrance = entrance.clone();
+            async move { entrance.enter(2).await }
+        });
+        drop(last);
+
+        assert!(waiting.await.expect("no panic").is_err());
+        assert!(entrance.enter(3).await.is_err());
+    }
+}
